@@ -26,6 +26,15 @@ bool uk_isa_select(uk_isa isa);
 /// "scalar", "avx2", "avx512" or "neon".
 const char *uk_isa_name(uk_isa isa);
 
+/// Tells the processor that the calling thread spins.
+static inline void uk_spin_hint(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 #if defined(__clang__)
 #pragma clang assume_nonnull end
 #endif
