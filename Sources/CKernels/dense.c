@@ -1,0 +1,75 @@
+// Dispatch of dense.h to the instruction set in use.
+#include "dense.h"
+#include "dense_internal.h"
+#include "isa.h"
+
+static const uk_dense_functions *functions(void) {
+    switch (uk_isa_active()) {
+    default:
+        return &uk_dense_scalar;
+    }
+}
+
+size_t uk_gemm_scratch(void) {
+    return 16;
+}
+
+void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    functions()->gemm(g, m_begin, m_end, n_begin, n_end, scratch);
+}
+
+void uk_rms_norm_forward(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse) {
+    functions()->rms_norm_forward(x, w, rows, n, epsilon, y, inverse);
+}
+
+void uk_rms_norm_backward(const float *x, const float *w, const float *inverse, const float *dy, size_t rows, size_t n,
+                          float *dx, float *_Nullable dw) {
+    functions()->rms_norm_backward(x, w, inverse, dy, rows, n, dx, dw);
+}
+
+void uk_swiglu_forward(const float *g, const float *u, size_t n, float *h) {
+    functions()->swiglu_forward(g, u, n, h);
+}
+
+void uk_swiglu_backward(const float *g, const float *u, const float *dh, size_t n, float *dg, float *du) {
+    functions()->swiglu_backward(g, u, dh, n, dg, du);
+}
+
+void uk_rope_rows(float *x, size_t rows, size_t stride, size_t heads, size_t head_dimension, const int32_t *positions,
+                  const float *cos, const float *sin, bool inverse) {
+    functions()->rope_rows(x, rows, stride, heads, head_dimension, positions, cos, sin, inverse);
+}
+
+size_t uk_sequence_attention_scratch(size_t tokens, size_t head_dimension) {
+    return 2 * tokens + head_dimension;
+}
+
+void uk_sequence_attention_forward(const uk_sequence_attention *a, size_t head_begin, size_t head_end, float *scratch) {
+    functions()->attention_forward(a, head_begin, head_end, scratch);
+}
+
+void uk_sequence_attention_backward(const uk_sequence_attention *a, const float *d_out, size_t kv_head, float *dq, float *dk, float *dv,
+                                    float *scratch) {
+    functions()->attention_backward(a, d_out, kv_head, dq, dk, dv, scratch);
+}
+
+float uk_softmax_row(float *logits, size_t n) {
+    return functions()->softmax_row(logits, n);
+}
+
+void uk_adamw(float *p, const float *g, float *m, float *v, size_t n, float lr, float beta1, float beta2, float epsilon, float decay,
+              float correction1, float correction2, float g_scale) {
+    functions()->adamw(p, g, m, v, n, lr, beta1, beta2, epsilon, decay, correction1, correction2, g_scale);
+}
+
+double uk_sum_of_squares(const float *x, size_t n) {
+    return functions()->sum_of_squares(x, n);
+}
+
+float uk_dot(const float *x, const float *y, size_t n) {
+    return functions()->dot(x, y, n);
+}
+
+void uk_scale(float *x, size_t n, float a) {
+    functions()->scale(x, n, a);
+}
