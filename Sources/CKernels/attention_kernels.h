@@ -1,0 +1,54 @@
+// Inside CKernels: the table of each instruction set's attention and small layers.
+#ifndef UK_ATTENTION_KERNELS_H
+#define UK_ATTENTION_KERNELS_H
+#include "CKernels.h"
+
+enum {
+    UK_ATTENTION_KEYS = 64,      // keys in one block of the online softmax, counted from position 0
+    UK_ATTENTION_QUERIES = 4,    // queries worked on at once
+};
+
+typedef struct uk_attention_kernels {
+    void (*attention)(const uk_attention *arguments, size_t kv_head, size_t token_begin, size_t token_end, float *scratch);
+    void (*rms_norm)(const float *x, const float *w, size_t n, float epsilon, float *y);
+    void (*rope)(float *x, size_t heads, size_t head_dimension, const float *cos, const float *sin);
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
+    void (*add)(float *x, const float *y, size_t n);
+    void (*axpy)(float a, const float *y, size_t n, float *x);
+    float (*softmax)(float *x, size_t n);
+    void (*convert_f16)(const float *x, size_t n, uint16_t *y);
+} uk_attention_kernels;
+
+extern const uk_attention_kernels uk_attention_scalar;
+#if defined(__x86_64__)
+extern const uk_attention_kernels uk_attention_avx2;
+extern const uk_attention_kernels uk_attention_avx512;
+#endif
+#if defined(__aarch64__)
+extern const uk_attention_kernels uk_attention_neon;
+#endif
+
+/// The scratch of one call: a block's keys and values as floats (rows padded to a multiple of 16), the queries at work,
+/// their scores, and each query's running maximum and sum.
+typedef struct uk_attention_buffers {
+    size_t padded;                     // head_dimension rounded up to a multiple of 16
+    float *keys, *values;              // [UK_ATTENTION_KEYS, padded]
+    float *queries;                    // [UK_ATTENTION_QUERIES, padded]
+    float *scores;                     // [UK_ATTENTION_QUERIES, UK_ATTENTION_KEYS]
+    float *largest, *total;            // [tokens · query heads of a kv head]
+} uk_attention_buffers;
+
+/// Cuts `scratch` up; the parts up to `scores` are 64-byte aligned.
+static inline uk_attention_buffers uk_attention_layout(const uk_attention *a, float *scratch) {
+    uk_attention_buffers b;
+    const size_t queries = a->kv_heads ? a->tokens * (a->heads / a->kv_heads) : 0;
+    b.padded = (a->head_dimension + 15) / 16 * 16;
+    b.keys = (float *)(((uintptr_t)scratch + 63) / 64 * 64);
+    b.values = b.keys + UK_ATTENTION_KEYS * b.padded;
+    b.queries = b.values + UK_ATTENTION_KEYS * b.padded;
+    b.scores = b.queries + UK_ATTENTION_QUERIES * b.padded;
+    b.largest = b.scores + UK_ATTENTION_QUERIES * UK_ATTENTION_KEYS;
+    b.total = b.largest + queries;
+    return b;
+}
+#endif
