@@ -1,0 +1,102 @@
+package import CKernels
+package import Tensors
+
+/// Memory of floats that a layer reads or writes.
+package typealias Floats = UnsafeMutablePointer<Float>
+
+/// Runs training's matrix products and row-wise work on a worker pool.
+///
+/// Results do not depend on the number of threads, bit for bit: products are split along rows and columns only, never
+/// along the sum, and row-wise work has no sums across rows.
+package final class Compute {
+    /// The threads.
+    package let pool: WorkerPool
+    private let scratch: [FloatBuffer]
+    private let attentionScratch: [ScratchBuffer]
+
+    package init(pool: WorkerPool) {
+        self.pool = pool
+        scratch = (0..<pool.threadCount).map { _ in FloatBuffer(count: uk_gemm_scratch()) }
+        attentionScratch = (0..<pool.threadCount).map { _ in ScratchBuffer() }
+    }
+
+    /// Runs independent products together: one fork and join for all of them.
+    package func run(_ products: [uk_gemm]) {
+        var pieces: [(product: Int, m: Range<Int>, n: Range<Int>)] = []
+        let work = products.reduce(0) { $0 + $1.m * $1.n * $1.k }
+        // One piece of at least half a million multiply-adds, at most three pieces a thread in all.
+        let share = max(1 << 19, work / (pool.threadCount * 3))
+        for (index, g) in products.enumerated() where g.m > 0 && g.n > 0 {
+            let wanted = min(pool.threadCount * 3, max(1, g.m * g.n * max(g.k, 1) / share))
+            if g.n >= g.m {
+                for range in Compute.split(g.n, into: wanted, multipleOf: 32) { pieces.append((index, 0..<g.m, range)) }
+            } else {
+                for range in Compute.split(g.m, into: wanted, multipleOf: 12) { pieces.append((index, range, 0..<g.n)) }
+            }
+        }
+        let execute = { (piece: Int, thread: Int) in
+            let (product, m, n) = pieces[piece]
+            withUnsafePointer(to: products[product]) {
+                uk_gemm_f32($0, m.lowerBound, m.upperBound, n.lowerBound, n.upperBound, self.scratch[thread].base)
+            }
+        }
+        if pieces.count == 1 { execute(0, 0) } else { pool.run(pieces.count, execute) }
+    }
+
+    /// Runs `body(rows)` over 0 ..< count in pieces of at least `grain` rows.
+    package func rows(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+        let pieces = Compute.split(count, into: min(pool.threadCount * 2, max(1, count / grain)), multipleOf: 1)
+        if pieces.count == 1 { return body(pieces[0]) }
+        pool.run(pieces.count) { piece, _ in body(pieces[piece]) }
+    }
+
+    /// Runs `body(task, scratch)` for every task, each with `floats` floats of scratch of its thread.
+    package func tasks(_ count: Int, scratch floats: Int, _ body: (Int, Floats) -> Void) {
+        pool.run(count) { task, thread in body(task, self.attentionScratch[thread].floats(floats)) }
+    }
+
+    /// 0 ..< count cut into at most `parts` ranges of about equal length, borders at multiples of `step`.
+    package static func split(_ count: Int, into parts: Int, multipleOf step: Int) -> [Range<Int>] {
+        if count <= 0 { return [] }
+        let steps = (count + step - 1) / step
+        let parts = min(max(parts, 1), steps)
+        return (0..<parts).map { part in
+            let low = steps * part / parts * step
+            let high = min(count, steps * (part + 1) / parts * step)
+            return low..<high
+        }
+    }
+}
+
+extension uk_gemm {
+    /// y[rows, out] (+)= x[rows, in] · w[out, in]ᵀ
+    package static func forward(
+        x: Floats, w: Floats, y: Floats, rows: Int, input: Int, output: Int, accumulate: Bool = false,
+        xStride: Int? = nil, yStride: Int? = nil
+    ) -> uk_gemm {
+        uk_gemm(
+            m: rows, n: output, k: input, a: x, a_row: xStride ?? input, a_column: 1, b: w, b_row: 1, b_column: input,
+            c: y, c_row: yStride ?? output, accumulate: accumulate)
+    }
+
+    /// dx[rows, in] (+)= dy[rows, out] · w[out, in]
+    package static func inputGradient(
+        dy: Floats, w: Floats, dx: Floats, rows: Int, input: Int, output: Int, accumulate: Bool,
+        dyStride: Int? = nil, dxStride: Int? = nil
+    ) -> uk_gemm {
+        uk_gemm(
+            m: rows, n: input, k: output, a: dy, a_row: dyStride ?? output, a_column: 1, b: w, b_row: input,
+            b_column: 1,
+            c: dx, c_row: dxStride ?? input, accumulate: accumulate)
+    }
+
+    /// dw[out, in] += dy[rows, out]ᵀ · x[rows, in]
+    package static func weightGradient(
+        dy: Floats, x: Floats, dw: Floats, rows: Int, input: Int, output: Int,
+        dyStride: Int? = nil, xStride: Int? = nil
+    ) -> uk_gemm {
+        uk_gemm(
+            m: output, n: input, k: rows, a: dy, a_row: 1, a_column: dyStride ?? output, b: x, b_row: xStride ?? input,
+            b_column: 1, c: dw, c_row: input, accumulate: true)
+    }
+}

@@ -1,0 +1,118 @@
+internal import CKernels
+internal import Tensors
+
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Darwin
+#endif
+
+/// The routing of a mixture of experts: softmax over all experts, the k most probable ones are asked.
+///
+/// Extra losses, as in OLMoE (Muennighoff et al. 2024): load balance `E · Σ fraction(e) · meanProbability(e)`
+/// (Fedus et al. 2021, eq. 4) and router z-loss `mean(lse²)` (Zoph et al. 2022, eq. 5).
+package struct Router {
+    /// [E, W].
+    package var weight: Floats
+    package var gradient: Floats?
+    package var width: Int
+    package var experts: Int
+    package var active: Int
+    /// Whether the chosen probabilities are made to add up to 1.
+    package var normalizes: Bool
+
+    package struct Saved {
+        /// [T, E].
+        var probabilities: Floats
+        /// [T]: log Σ exp of the logits.
+        var lse: Floats
+        /// [T · active], experts in falling order of probability.
+        var chosen: [Int32]
+        /// [T · active], what each choice's output is multiplied with.
+        var weights: [Float]
+    }
+
+    package func forward(
+        x: Floats, tokens: Int, probabilities: Floats, lse: Floats, compute: Compute
+    ) -> Saved {
+        compute.run([.forward(x: x, w: weight, y: probabilities, rows: tokens, input: width, output: experts)])
+        var chosen = [Int32](repeating: 0, count: tokens * active)
+        var weights = [Float](repeating: 0, count: tokens * active)
+        for token in 0..<tokens {
+            let row = probabilities + token * experts
+            lse[token] = uk_softmax_row(row, experts)
+            var sum: Float = 0
+            for choice in 0..<active {
+                var best = -1
+                for expert in 0..<experts {
+                    let taken = (0..<choice).contains { chosen[token * active + $0] == Int32(expert) }
+                    if !taken, best < 0 || row[expert] > row[best] { best = expert }
+                }
+                chosen[token * active + choice] = Int32(best)
+                weights[token * active + choice] = row[best]
+                sum += row[best]
+            }
+            if normalizes {
+                for choice in 0..<active { weights[token * active + choice] /= sum }
+            }
+        }
+        return Saved(probabilities: probabilities, lse: lse, chosen: chosen, weights: weights)
+    }
+
+    /// Adds to dx[T, W] and to the router's gradient.
+    ///
+    /// - Parameters:
+    ///   - dWeights: gradient of `saved.weights`.
+    ///   - balance, z: coefficients of the extra losses, already divided by what they are averaged over beside the tokens.
+    ///   - work: room for T · E.
+    /// - Returns: the extra losses' values, before their coefficients.
+    @discardableResult
+    package func backward(
+        x: Floats, dx: Floats, tokens: Int, saved: Saved, dWeights: [Float], balance: Float, z: Float, work: Floats,
+        compute: Compute
+    ) -> (balance: Double, z: Double) {
+        var fraction = [Float](repeating: 0, count: experts)
+        for expert in saved.chosen { fraction[Int(expert)] += 1 }
+        for expert in 0..<experts { fraction[expert] /= Float(max(saved.chosen.count, 1)) }
+        var balanceLoss = 0.0
+        var zLoss = 0.0
+        let perToken = 1 / Float(max(tokens, 1))
+        for token in 0..<tokens {
+            let p = saved.probabilities + token * experts
+            let d = work + token * experts
+            for expert in 0..<experts {
+                d[expert] = balance * Float(experts) * fraction[expert] * perToken
+                balanceLoss += Double(Float(experts) * fraction[expert] * perToken * p[expert])
+            }
+            let pairs = token * active..<(token + 1) * active
+            if normalizes {
+                var sum: Float = 0
+                var inner: Float = 0
+                for pair in pairs {
+                    sum += p[Int(saved.chosen[pair])]
+                    inner += dWeights[pair] * saved.weights[pair]
+                }
+                for pair in pairs { d[Int(saved.chosen[pair])] += (dWeights[pair] - inner) / sum }
+            } else {
+                for pair in pairs { d[Int(saved.chosen[pair])] += dWeights[pair] }
+            }
+            var inner: Float = 0
+            for expert in 0..<experts { inner += d[expert] * p[expert] }
+            let lse = saved.lse[token]
+            zLoss += Double(lse * lse * perToken)
+            for expert in 0..<experts {
+                d[expert] = p[expert] * (d[expert] - inner) + 2 * z * perToken * lse * p[expert]
+            }
+        }
+        var products: [uk_gemm] = [
+            .inputGradient(
+                dy: work, w: weight, dx: dx, rows: tokens, input: width, output: experts, accumulate: true)
+        ]
+        if let gradient {
+            products.append(
+                .weightGradient(dy: work, x: x, dw: gradient, rows: tokens, input: width, output: experts))
+        }
+        compute.run(products)
+        return (balanceLoss, zLoss)
+    }
+}

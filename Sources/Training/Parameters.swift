@@ -1,0 +1,118 @@
+package import LanguageModels
+package import Tensors
+
+/// One tensor of a model being trained.
+public struct ParameterSpecification: Sendable, Hashable, Codable {
+    /// Its canonical (Hugging Face) name.
+    public var name: String
+    /// Its shape, row-major; [out, in] for matrices.
+    public var shape: [Int]
+    /// Whether the optimiser changes it.
+    public var trains: Bool
+
+    public init(name: String, shape: [Int], trains: Bool = true) {
+        self.name = name
+        self.shape = shape
+        self.trains = trains
+    }
+
+    /// Number of values.
+    public var count: Int { shape.reduce(1, *) }
+    /// Whether weight decay applies: matrices yes, norms and biases no.
+    public var decays: Bool { shape.count > 1 }
+}
+
+/// Values and gradients of a model's tensors in one block each: the trained ones first, so that the optimiser walks one range.
+///
+/// Order of the specifications is kept within the trained and the frozen ones: tensors whose products are fused
+/// (q, k and v; gate and up) are listed next to each other and so lie next to each other.
+package final class Parameters {
+    /// A tensor's place.
+    package struct Entry {
+        package let specification: ParameterSpecification
+        package let offset: Int
+    }
+
+    package let entries: [Entry]
+    /// All values, trained ones first.
+    package let values: FloatBuffer
+    /// Gradients of the trained ones, at the same offsets.
+    package let gradients: FloatBuffer
+    /// Floats at the start of `values` that are trained (fillers included).
+    package let trainedCount: Int
+    private let index: [String: Int]
+
+    package init(_ specifications: [ParameterSpecification]) {
+        var entries: [Entry] = []
+        var offset = 0
+        var trained = 0
+        for trains in [true, false] {
+            for specification in specifications where specification.trains == trains {
+                entries.append(Entry(specification: specification, offset: offset))
+                offset += (specification.count + 15) / 16 * 16
+            }
+            if trains { trained = offset }
+        }
+        self.entries = entries
+        trainedCount = trained
+        values = FloatBuffer(count: offset)
+        gradients = FloatBuffer(count: trained)
+        index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.specification.name, $0) })
+    }
+
+    package func entry(_ name: String) -> Entry {
+        guard let place = index[name] else { preconditionFailure("no parameter named \(name)") }
+        return entries[place]
+    }
+
+    package func has(_ name: String) -> Bool { index[name] != nil }
+
+    /// The tensor's values.
+    package func value(_ name: String) -> Floats { values.base + entry(name).offset }
+
+    /// The tensor's gradient, nil for a frozen one.
+    package func gradient(_ name: String) -> Floats? {
+        let entry = entry(name)
+        return entry.specification.trains ? gradients.base + entry.offset : nil
+    }
+
+    package func zeroGradients() {
+        gradients.base.update(repeating: 0, count: gradients.count)
+    }
+
+    /// Copies values in.
+    package func set(_ name: String, _ new: [Float]) {
+        let entry = entry(name)
+        precondition(
+            new.count == entry.specification.count,
+            "\(name): \(new.count) values for shape \(entry.specification.shape)")
+        new.withUnsafeBufferPointer { (values.base + entry.offset).update(from: $0.baseAddress!, count: new.count) }
+    }
+
+    /// The tensor's values, copied out.
+    package func array(_ name: String) -> [Float] {
+        let entry = entry(name)
+        return Array(UnsafeBufferPointer(start: values.base + entry.offset, count: entry.specification.count))
+    }
+}
+
+/// A linear layer's views: y = x · Wᵀ (+ bias) (+ scale · (x · Aᵀ) · Bᵀ with an adapter).
+package struct LinearView {
+    package var weight: Floats
+    package var gradient: Floats?
+    package var bias: Floats?
+    package var biasGradient: Floats?
+    package var input: Int
+    package var output: Int
+    package var adapter: AdapterView?
+}
+
+/// A low-rank adapter's views (Hu et al. 2021): A [rank, in], B [out, rank].
+package struct AdapterView {
+    package var a: Floats
+    package var b: Floats
+    package var aGradient: Floats
+    package var bGradient: Floats
+    package var rank: Int
+    package var scale: Float
+}

@@ -1,0 +1,271 @@
+internal import CKernels
+package import LanguageModels
+package import Tensors
+
+/// A decoder with explicit forward and backward passes in fp32. One owner at a time; not for serving.
+package final class TrainableDecoder {
+    package let configuration: ModelConfiguration
+    package let parameters: Parameters
+    package let compute: Compute
+    /// Layers; exposed for carving and for tests.
+    package private(set) var blocks: [TrainableBlock] = []
+    /// Coefficients of the routers' extra losses.
+    package var balanceCoefficient: Float = 1e-2
+    package var zCoefficient: Float = 1e-3
+
+    private let rope: RotaryTable
+    private let embedding: Floats
+    private let embeddingGradient: Floats?
+    private let finalNorm: Floats
+    private let finalNormGradient: Floats?
+    private let head: Floats
+    private let headGradient: Floats?
+    private let scratch = ScratchBuffer()
+    private let logits = ScratchBuffer()
+    private var savedMemory = FloatBuffer(count: 0)
+    private var streamMemory = FloatBuffer(count: 0)
+    private var saved: [TrainableBlock.Saved] = []
+    /// Lowest layer with anything that trains; layers below need no backward pass.
+    private let lowestTrained: Int
+
+    /// Numbers of one forward (and backward) pass.
+    package struct PassResult: Sendable {
+        package var loss: SoftTargetLoss.Result
+        /// Mean over the layers, before the coefficients; 0 for dense models.
+        package var balance: Double = 0
+        package var z: Double = 0
+        /// Tokens each expert worked on, by layer.
+        package var loads: [[Int]] = []
+    }
+
+    /// Tensors of a model of this configuration, in the order that lets fused products lie side by side.
+    ///
+    /// - Parameter adapters: rank of low-rank adapters on every linear layer of the blocks (dense models), beside
+    ///   which everything is frozen; nil: everything trains.
+    package static func specifications(_ c: ModelConfiguration, adapterRank: Int? = nil, trainsEmbedding: Bool = true)
+        -> [ParameterSpecification]
+    {
+        let trains = adapterRank == nil
+        var list: [ParameterSpecification] = []
+        func add(_ name: String, _ shape: [Int], _ trains: Bool) {
+            list.append(ParameterSpecification(name: name, shape: shape, trains: trains))
+        }
+        let q = c.headCount * c.headDimension
+        let k = c.keyValueHeadCount * c.headDimension
+        add("model.embed_tokens.weight", [c.vocabularySize, c.width], trains && trainsEmbedding)
+        for layer in 0..<c.layerCount {
+            let p = "model.layers.\(layer)."
+            add(p + "input_layernorm.weight", [c.width], trains)
+            add(p + "self_attn.q_proj.weight", [q, c.width], trains)
+            add(p + "self_attn.k_proj.weight", [k, c.width], trains)
+            add(p + "self_attn.v_proj.weight", [k, c.width], trains)
+            if c.attentionBias {
+                add(p + "self_attn.q_proj.bias", [q], trains)
+                add(p + "self_attn.k_proj.bias", [k], trains)
+                add(p + "self_attn.v_proj.bias", [k], trains)
+            }
+            add(p + "self_attn.o_proj.weight", [c.width, q], trains)
+            add(p + "post_attention_layernorm.weight", [c.width], trains)
+            if let e = c.experts {
+                add(p + "mlp.gate.weight", [e.routedCount, c.width], trains)
+                for expert in 0..<e.routedCount {
+                    add(p + "mlp.experts.\(expert).gate_proj.weight", [e.width, c.width], trains)
+                    add(p + "mlp.experts.\(expert).up_proj.weight", [e.width, c.width], trains)
+                    add(p + "mlp.experts.\(expert).down_proj.weight", [c.width, e.width], trains)
+                }
+                if e.sharedWidth > 0 {
+                    add(p + "mlp.shared_expert.gate_proj.weight", [e.sharedWidth, c.width], trains)
+                    add(p + "mlp.shared_expert.up_proj.weight", [e.sharedWidth, c.width], trains)
+                    add(p + "mlp.shared_expert.down_proj.weight", [c.width, e.sharedWidth], trains)
+                    if e.gatesShared { add(p + "mlp.shared_expert_gate.weight", [1, c.width], trains) }
+                }
+            } else {
+                add(p + "mlp.gate_proj.weight", [c.feedForwardWidth, c.width], trains)
+                add(p + "mlp.up_proj.weight", [c.feedForwardWidth, c.width], trains)
+                add(p + "mlp.down_proj.weight", [c.width, c.feedForwardWidth], trains)
+            }
+            if let rank = adapterRank {
+                let shapes = [
+                    ("qkv", c.width, q + 2 * k), ("output", q, c.width), ("gate_up", c.width, 2 * c.feedForwardWidth),
+                    ("down", c.feedForwardWidth, c.width),
+                ]
+                for (name, input, output) in shapes {
+                    add(p + "adapter.\(name).a", [rank, input], true)
+                    add(p + "adapter.\(name).b", [output, rank], true)
+                }
+            }
+        }
+        add("model.norm.weight", [c.width], trains)
+        if !c.tiedEmbeddings { add("lm_head.weight", [c.vocabularySize, c.width], trains) }
+        return list
+    }
+
+    /// Views over the parameters; their values are whatever they hold.
+    ///
+    /// - Parameters:
+    ///   - adapterScale: multiplies the adapters' part (α / rank).
+    ///   - contextLength: longest sequence that will be asked for.
+    package init(
+        _ configuration: ModelConfiguration, parameters: Parameters, adapterScale: Float = 2, contextLength: Int,
+        compute: Compute
+    ) {
+        let c = configuration
+        self.configuration = c
+        self.parameters = parameters
+        self.compute = compute
+        rope = RotaryTable(headDimension: c.headDimension, base: c.ropeTheta, positions: contextLength)
+        embedding = parameters.value("model.embed_tokens.weight")
+        embeddingGradient = parameters.gradient("model.embed_tokens.weight")
+        finalNorm = parameters.value("model.norm.weight")
+        finalNormGradient = parameters.gradient("model.norm.weight")
+        let headName = c.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"
+        head = parameters.value(headName)
+        headGradient = parameters.gradient(headName)
+        func trains(_ layer: Int) -> Bool {
+            parameters.entries.contains {
+                $0.specification.trains && $0.specification.name.hasPrefix("model.layers.\(layer).")
+            }
+        }
+        lowestTrained =
+            embeddingGradient != nil ? -1 : (0..<c.layerCount).first(where: trains) ?? c.layerCount
+        let view = ViewBuilder(configuration: c, parameters: parameters, adapterScale: adapterScale)
+        blocks = (0..<c.layerCount).map(view.block)
+    }
+
+    /// Forward, and backward where wanted. Gradients are added to what `parameters.gradients` holds.
+    ///
+    /// The loss is `Σ weight · loss / Σ weight` over the batch's targets plus the routers' extra losses.
+    package func run(_ batch: TrainingBatch, backward: Bool) -> PassResult {
+        let tokens = batch.tokens.count
+        let c = configuration
+        let perLayer = TrainableBlock.savedCount(c, tokens: tokens)
+        // Without a backward pass one layer's memory serves all of them.
+        let kept = backward ? c.layerCount : min(1, c.layerCount)
+        if savedMemory.count < perLayer * kept { savedMemory = FloatBuffer(count: perLayer * kept) }
+        let workCount = blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0
+        let rows = batch.rows.count
+        let streamCount = 2 * tokens * c.width + workCount + 3 * rows * c.width + rows
+        if streamMemory.count < streamCount { streamMemory = FloatBuffer(count: streamCount) }
+        let x = streamMemory.base
+        let dNormed = x + tokens * c.width
+        let work = dNormed + tokens * c.width
+        let last = work + workCount
+        let lastNormed = last + rows * c.width
+        let dLast = lastNormed + rows * c.width
+        let inverse = dLast + rows * c.width
+
+        embed(batch.tokens, into: x)
+        var result = PassResult(loss: .init())
+        var saved: [TrainableBlock.Saved] = []
+        for (layer, block) in blocks.enumerated() {
+            var memory = block.makeSaved(savedMemory.base + (backward ? layer : 0) * perLayer, tokens: tokens)
+            block.forward(
+                x, batch: batch, rope: rope, saved: &memory, work: work, compute: compute, scratch: scratch)
+            if let experts = memory.experts {
+                result.loads.append((0..<experts.dispatch.experts).map { experts.dispatch.load($0) })
+            }
+            if backward { saved.append(memory) }
+        }
+        for (index, row) in batch.rows.enumerated() {
+            (last + index * c.width).update(from: x + row * c.width, count: c.width)
+        }
+        uk_rms_norm_forward(last, finalNorm, rows, c.width, c.normEpsilon, lastNormed, inverse)
+        let weight = batch.weights.reduce(0) { $0 + Double($1) }
+        result.loss = SoftTargetLoss.run(
+            hidden: lastNormed, rows: rows, width: c.width, head: head, headGradient: backward ? headGradient : nil,
+            vocabulary: c.vocabularySize, batch: batch, scale: Float(1 / max(weight, 1e-9)),
+            dHidden: backward ? dLast : nil, logits: logits, compute: compute)
+        guard backward else { return result }
+
+        // The norm's gradient is added to what dx holds, so dx of the rows starts at zero; `last` is free after it.
+        let dRows = last
+        let dStream = x
+        withScratchCopy(of: last, count: rows * c.width) { kept in
+            dRows.update(repeating: 0, count: rows * c.width)
+            uk_rms_norm_backward(kept, finalNorm, inverse, dLast, rows, c.width, dRows, finalNormGradient)
+        }
+        dStream.update(repeating: 0, count: tokens * c.width)
+        for (index, row) in batch.rows.enumerated() {
+            (dStream + row * c.width).update(from: dRows + index * c.width, count: c.width)
+        }
+        let layers = Float(max(1, c.layerCount))
+        for layer in blocks.indices.reversed() where layer >= lowestTrained {
+            let extra = blocks[layer].backward(
+                dStream, dNormed: dNormed, batch: batch, rope: rope, saved: saved[layer],
+                balance: balanceCoefficient / layers, z: zCoefficient / layers, needsInput: layer > lowestTrained,
+                work: work, compute: compute, scratch: scratch)
+            result.balance += extra.balance / Double(layers)
+            result.z += extra.z / Double(layers)
+        }
+        if let embeddingGradient {
+            for (index, token) in batch.tokens.enumerated() {
+                uk_add(embeddingGradient + Int(token) * c.width, dStream + index * c.width, c.width)
+            }
+        }
+        return result
+    }
+
+    /// Hidden states x[T, W] that enter each layer's feed-forward part (after its norm), layer by layer: what carving measures.
+    package func visitFeedForwardInputs(
+        _ batch: TrainingBatch, _ visit: (_ layer: Int, _ x: Floats, _ tokens: Int) -> Void
+    ) {
+        let tokens = batch.tokens.count
+        let c = configuration
+        let memory = FloatBuffer(count: TrainableBlock.savedCount(c, tokens: tokens))
+        let stream = FloatBuffer(count: tokens * c.width)
+        let work = FloatBuffer(count: blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0)
+        embed(batch.tokens, into: stream.base)
+        for (layer, block) in blocks.enumerated() {
+            var saved = block.makeSaved(memory.base, tokens: tokens)
+            block.forward(
+                stream.base, batch: batch, rope: rope, saved: &saved, work: work.base, compute: compute,
+                scratch: scratch)
+            visit(layer, saved.middleNormed, tokens)
+        }
+    }
+
+    /// The final hidden rows' logits [rows, V], for tests.
+    package func rowLogits(_ batch: TrainingBatch) -> [Float] {
+        let c = configuration
+        let tokens = batch.tokens.count
+        let memory = FloatBuffer(count: TrainableBlock.savedCount(c, tokens: tokens))
+        let stream = FloatBuffer(count: tokens * c.width)
+        let work = FloatBuffer(count: blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0)
+        embed(batch.tokens, into: stream.base)
+        for block in blocks {
+            var saved = block.makeSaved(memory.base, tokens: tokens)
+            block.forward(
+                stream.base, batch: batch, rope: rope, saved: &saved, work: work.base, compute: compute,
+                scratch: scratch)
+        }
+        var logits: [Float] = []
+        let normed = FloatBuffer(count: c.width)
+        let inverse = FloatBuffer(count: 1)
+        let z = FloatBuffer(count: c.vocabularySize)
+        for row in batch.rows {
+            uk_rms_norm_forward(
+                stream.base + row * c.width, finalNorm, 1, c.width, c.normEpsilon, normed.base, inverse.base)
+            compute.run([
+                .forward(x: normed.base, w: head, y: z.base, rows: 1, input: c.width, output: c.vocabularySize)
+            ])
+            logits += z.values
+        }
+        return logits
+    }
+
+    private func embed(_ tokens: [Int32], into x: Floats) {
+        let width = configuration.width
+        for (index, token) in tokens.enumerated() {
+            precondition(
+                token >= 0 && Int(token) < configuration.vocabularySize,
+                "token \(token) outside a vocabulary of \(configuration.vocabularySize)")
+            (x + index * width).update(from: embedding + Int(token) * width, count: width)
+        }
+    }
+
+    private func withScratchCopy(of source: Floats, count: Int, _ body: (Floats) -> Void) {
+        let copy = scratch.floats(count)
+        copy.update(from: source, count: count)
+        body(copy)
+    }
+}
