@@ -40,9 +40,9 @@ typedef struct row_group {
 
 static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 
-// The levels of group `index` of a row, as its blocks store them. False when `type` has no exact form in `format`.
+// The levels of group `index` of a row, as its blocks store them. False when `type` does not fit `format`.
 static bool exact_levels(uk_packed format, int type, const uint8_t *row, size_t index, row_group *out) {
-    if (format != uk_packed_for_type(type)) return false;
+    if (format != uk_packed_for_type(type) || uk_block_elements(type) < UK_GROUP) return false;
     const uint8_t *b = row + index / (uk_block_elements(type) / UK_GROUP) * uk_block_bytes(type);
     out->d = load16(b);
     out->m = 0;
