@@ -1,4 +1,3 @@
-package import LanguageModels
 package import Tensors
 
 /// One tensor of a model being trained.

@@ -1,6 +1,6 @@
 internal import CKernels
 package import LanguageModels
-package import Tensors
+internal import Tensors
 
 /// A decoder with explicit forward and backward passes in fp32. One owner at a time; not for serving.
 package final class TrainableDecoder {

@@ -1,4 +1,4 @@
-package import LanguageModels
+internal import LanguageModels
 
 /// Makes the layers' views over a block of parameters.
 struct ViewBuilder {

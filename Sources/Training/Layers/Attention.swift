@@ -1,6 +1,6 @@
 internal import CKernels
 package import LanguageModels
-internal import Tensors
+package import Tensors
 
 /// Causal self-attention with RoPE: forward and backward over packed sequences.
 ///

@@ -1,6 +1,6 @@
 internal import CKernels
 package import LanguageModels
-internal import Tensors
+package import Tensors
 
 /// One decoder layer for training: norm → attention → residual, norm → feed-forward or experts → residual.
 package struct TrainableBlock {

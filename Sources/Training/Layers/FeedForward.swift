@@ -1,5 +1,5 @@
 internal import CKernels
-internal import Tensors
+package import Tensors
 
 /// The gated feed-forward layer: down(silu(gate(x)) · up(x)).
 package struct FeedForwardLayer {

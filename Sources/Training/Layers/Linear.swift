@@ -1,5 +1,5 @@
 internal import CKernels
-internal import Tensors
+package import Tensors
 
 extension Compute {
     /// y[rows, out] (+)= x[rows, in] · Wᵀ + bias, with the adapter's part added.

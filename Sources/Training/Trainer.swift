@@ -1,0 +1,195 @@
+internal import Foundation
+internal import Tensors
+
+/// Trains a decoder on sequences: batches in a seeded order, AdamW on a cosine, checkpoints, a record.
+///
+/// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
+/// killed and resumed from its checkpoint gives the weights of one that was not.
+package final class Trainer {
+    /// Sums since the last point of the record.
+    struct Window: Codable {
+        var loss = 0.0
+        var answerLoss = 0.0
+        var hits = 0
+        var rows = 0
+        var weight = 0.0
+    }
+
+    private let model: TrainableDecoder
+    private let optimizer: AdamW
+    private let data: [TrainingSequence]
+    private let validation: [TrainingSequence]
+    private let options: TrainingOptions
+    private let schedule: CosineSchedule
+    private let checkpoint: URL?
+    private let key: String
+    private let observer: (any TrainingObserver)?
+    private var window = Window()
+    private var loads: [[Int]] = []
+    package private(set) var record = TrainingRecord()
+    /// Updates of the whole run.
+    package let steps: Int
+
+    /// - Parameters:
+    ///   - checkpoint: file that holds the state; nil: none is kept.
+    ///   - key: what the run is made of; a checkpoint with another key is ignored.
+    /// - Throws: `TrainingError` without data.
+    package init(
+        model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
+        options: TrainingOptions,
+        checkpoint: URL? = nil, key: String = "", observer: (any TrainingObserver)? = nil
+    ) throws {
+        guard data.contains(where: { !$0.targets.isEmpty }) else {
+            throw TrainingError(.noData, "there is nothing to train on: no example with an answer")
+        }
+        self.model = model
+        self.data = data
+        self.validation = validation
+        self.options = options
+        self.checkpoint = checkpoint
+        self.key = key
+        self.observer = observer
+        optimizer = AdamW(model.parameters, decay: options.decay)
+        steps = options.steps(sequences: data.count)
+        schedule = CosineSchedule(
+            peak: options.rate, warmup: Int(Double(steps) * options.warmup), steps: steps, floor: options.rateFloor)
+        model.balanceCoefficient = options.balance
+        model.zCoefficient = options.z
+    }
+
+    /// Trains from the last checkpoint (or the start) to the end.
+    ///
+    /// - Returns: false when the observer stopped it before the end.
+    /// - Throws: `TrainingError` when the loss is no longer a number or a checkpoint can't be written.
+    package func run() throws -> Bool {
+        resume()
+        while record.steps < steps {
+            if let observer, observer.shouldStop() {
+                try save()
+                return false
+            }
+            try step()
+            let done = record.steps
+            if options.validationInterval > 0, done % options.validationInterval == 0, done < steps { validate() }
+            if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
+            observer?.didStep(done, of: steps, record: record)
+        }
+        validate()
+        return true
+    }
+
+    /// One update.
+    package func step() throws {
+        let began = ContinuousClock.now
+        let index = record.steps
+        let batch = TrainingBatch(sequences(ofStep: index))
+        model.parameters.zeroGradients()
+        let pass = model.run(batch, backward: true)
+        let norm = optimizer.gradientNorm(compute: model.compute)
+        guard pass.loss.loss.isFinite, norm.isFinite else {
+            throw TrainingError(
+                .diverged,
+                "training diverged at update \(index + 1) of \(steps): loss \(pass.loss.loss), gradient norm \(norm); lower the learning rate (\(options.rate))"
+            )
+        }
+        let rate = schedule.rate(index)
+        optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
+        window.loss += pass.loss.loss
+        window.answerLoss += pass.loss.answerLoss
+        window.hits += pass.loss.hits
+        window.rows += pass.loss.rows
+        window.weight += pass.loss.weight
+        record.steps += 1
+        record.tokens += batch.tokens.count
+        record.sequences += batch.starts.count - 1
+        if record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
+        if record.steps % max(1, steps / 200) == 0 || record.steps == steps {
+            let weight = max(window.weight, 1e-9)
+            record.points.append(
+                .init(
+                    step: record.steps, loss: window.loss / weight, answerLoss: window.answerLoss / weight,
+                    accuracy: Double(window.hits) / Double(max(window.rows, 1)), rate: rate, gradientNorm: norm))
+            window = Window()
+        }
+        record.seconds += seconds(since: began)
+    }
+
+    /// The sequences of update `index`: a shuffle for each pass, cut into batches that may reach into the next pass.
+    private func sequences(ofStep index: Int) -> [TrainingSequence] {
+        (index * options.batch..<(index + 1) * options.batch).map { position in
+            let (epoch, place) = position.quotientAndRemainder(dividingBy: data.count)
+            return data[order(ofEpoch: epoch)[place]]
+        }
+    }
+
+    private var cachedOrder: (epoch: Int, order: [Int]) = (-1, [])
+
+    private func order(ofEpoch epoch: Int) -> [Int] {
+        if cachedOrder.epoch != epoch {
+            var random = RandomNumbers(seed: options.seed &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(epoch))
+            cachedOrder = (epoch, Array(data.indices).shuffled(using: &random))
+        }
+        return cachedOrder.order
+    }
+
+    private func validate() {
+        guard !validation.isEmpty else { return }
+        var loss = SoftTargetLoss.Result()
+        var exact = 0
+        for start in stride(from: 0, to: validation.count, by: 32) {
+            let part = validation[start..<min(start + 32, validation.count)]
+            for sequence in part {
+                let pass = model.run(TrainingBatch(CollectionOfOne(sequence)), backward: false).loss
+                loss.answerLoss += pass.answerLoss
+                loss.hits += pass.hits
+                loss.rows += pass.rows
+                loss.weight += pass.weight
+                if pass.hits == pass.rows { exact += 1 }
+            }
+        }
+        record.validations.append(
+            .init(
+                step: record.steps, answerLoss: loss.answerLoss / max(loss.weight, 1e-9),
+                accuracy: Double(loss.hits) / Double(max(loss.rows, 1)),
+                exact: Double(exact) / Double(validation.count)))
+    }
+
+    private func addLoads(_ new: [[Int]]) {
+        if loads.isEmpty {
+            loads = new
+        } else {
+            for layer in new.indices {
+                for expert in new[layer].indices { loads[layer][expert] += new[layer][expert] }
+            }
+        }
+        record.expertLoads = loads.map { layer in
+            let sum = Double(max(1, layer.reduce(0, +)))
+            return layer.map { Double($0) / sum }
+        }
+    }
+
+    private func resume() {
+        guard let checkpoint,
+            let header = TrainingCheckpoint.read(
+                key: key, parameters: model.parameters, optimizer: optimizer, from: checkpoint)
+        else { return }
+        record = header.record
+        window = header.pending
+        loads = header.loads
+        optimizer.step = header.step
+    }
+
+    private func save() throws {
+        guard let checkpoint else { return }
+        try TrainingCheckpoint.write(
+            .init(
+                key: key, step: optimizer.step, count: model.parameters.trainedCount, record: record, pending: window,
+                loads: loads),
+            parameters: model.parameters, optimizer: optimizer, to: checkpoint)
+    }
+
+    private func seconds(since start: ContinuousClock.Instant) -> Double {
+        let (whole, rest) = (ContinuousClock.now - start).components
+        return Double(whole) + Double(rest) * 1e-18
+    }
+}

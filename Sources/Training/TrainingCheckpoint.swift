@@ -1,0 +1,73 @@
+internal import Foundation
+internal import Tensors
+
+/// A training run's whole state in one file: weights, moments, step, record. Written atomically.
+///
+/// Layout, little-endian: magic, length of a JSON header, the header, three arrays of floats (values, first and second
+/// moments of what trains), the magic again. A file cut short or of another run is refused.
+struct TrainingCheckpoint {
+    private static let magic = Array("UNDRSTCK".utf8)
+
+    struct Header: Codable {
+        var key: String
+        var step: Int
+        var count: Int
+        var record: TrainingRecord
+        var pending: Trainer.Window
+        var loads: [[Int]]
+    }
+
+    static func write(_ header: Header, parameters: Parameters, optimizer: AdamW, to file: URL) throws {
+        let temporary = file.appendingPathExtension("partial")
+        do {
+            var prefix = Data(magic)
+            let json = try JSONEncoder().encode(header)
+            withUnsafeBytes(of: UInt64(json.count).littleEndian) { prefix.append(contentsOf: $0) }
+            prefix.append(json)
+            guard FileManager.default.createFile(atPath: temporary.path, contents: nil) else {
+                throw CocoaError(.fileWriteNoPermission)
+            }
+            let handle = try FileHandle(forWritingTo: temporary)
+            defer { try? handle.close() }
+            try handle.write(contentsOf: prefix)
+            for block in [parameters.values, optimizer.first, optimizer.second] {
+                // Pieces, so that a copy of the whole is never held.
+                let bytes = parameters.trainedCount * 4
+                for start in stride(from: 0, to: bytes, by: 1 << 24) {
+                    let piece = Data(
+                        bytesNoCopy: UnsafeMutableRawPointer(block.base) + start, count: min(1 << 24, bytes - start),
+                        deallocator: .none)
+                    try handle.write(contentsOf: piece)
+                }
+            }
+            try handle.write(contentsOf: Data(magic))
+            try handle.synchronize()
+            guard rename(temporary.path, file.path) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        } catch {
+            try? FileManager.default.removeItem(at: temporary)
+            throw TrainingError(.checkpoint, "\(file.path): cannot write the checkpoint: \(error.localizedDescription)")
+        }
+    }
+
+    /// Fills `parameters` and `optimizer` and returns the header; nil where there is no checkpoint of this run.
+    static func read(key: String, parameters: Parameters, optimizer: AdamW, from file: URL) -> Header? {
+        guard let data = try? Data(contentsOf: file, options: .alwaysMapped), data.count > 24,
+            data.prefix(8).elementsEqual(magic), data.suffix(8).elementsEqual(magic)
+        else { return nil }
+        let length = data.subdata(in: 8..<16).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self).littleEndian }
+        guard length < UInt64(data.count),
+            let header = try? JSONDecoder().decode(Header.self, from: data.subdata(in: 16..<16 + Int(length))),
+            header.key == key, header.count == parameters.trainedCount
+        else { return nil }
+        let bytes = header.count * 4
+        let start = 16 + Int(length)
+        guard data.count == start + 3 * bytes + 8 else { return nil }
+        data.withUnsafeBytes { memory in
+            for (index, block) in [parameters.values, optimizer.first, optimizer.second].enumerated() {
+                UnsafeMutableRawPointer(block.base).copyMemory(
+                    from: memory.baseAddress! + start + index * bytes, byteCount: bytes)
+            }
+        }
+        return header
+    }
+}
