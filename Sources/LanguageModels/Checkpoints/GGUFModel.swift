@@ -1,0 +1,197 @@
+internal import Foundation
+
+/// A model in a GGUF file.
+package struct GGUFModel: WeightSource {
+    package let name: String
+    package let configuration: ModelConfiguration
+    package let tokenizerSource: TokenizerSource
+    package let chatTemplate: String?
+    private let file: GGUFFile
+
+    /// - Throws: `ModelError` for files that break the format, and architectures this program does not run.
+    package init(path: String) throws {
+        file = try GGUFFile(path: path)
+        let fields = Fields(file: file, path: path)
+        name = file.metadata["general.name"]?.stringValue ?? (path as NSString).lastPathComponent
+        configuration = try Self.readConfiguration(fields)
+        tokenizerSource = try Self.readTokenizer(fields)
+        chatTemplate = file.metadata["tokenizer.chat_template"]?.stringValue
+    }
+
+    package func has(_ name: String) -> Bool {
+        guard let place = Self.place(name) else { return false }
+        return file.tensor(named: place.name) != nil
+    }
+
+    package func tensor(_ name: String) throws -> StoredTensor {
+        guard let place = Self.place(name), let entry = file.tensor(named: place.name) else {
+            throw ModelError(
+                .missingTensor, "tensor '\(Self.place(name)?.name ?? name)' is missing", file: file.file.path)
+        }
+        let columns = entry.dimensions[0]
+        var rows = entry.dimensions.dropFirst().reduce(1, *)
+        var offset = entry.offset
+        if let expert = place.expert {
+            guard entry.dimensions.count == 3, expert < entry.dimensions[2] else {
+                throw ModelError(
+                    .missingTensor, "tensor '\(entry.name)' has no expert \(expert)", file: file.file.path)
+            }
+            rows = entry.dimensions[1]
+            offset += expert * rows * (columns / entry.type.blockElements * entry.type.blockBytes)
+        }
+        var order = StoredTensor.RowOrder.straight
+        if configuration.family == .llama, place.isRotated, rows % configuration.headDimension == 0 {
+            order = .interleavedPairs(headDimension: configuration.headDimension)
+        }
+        return StoredTensor(
+            name: name, type: entry.type, rows: rows, columns: columns, file: file.file, offset: offset, order: order)
+    }
+
+    /// A canonical tensor's name in the file; for one expert's matrix, its number in the stack.
+    private struct Place {
+        var name: String
+        var expert: Int?
+        var isRotated = false
+    }
+
+    private static let blockNames = [
+        "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp",
+        "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+        "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    ]
+
+    private static func place(_ name: String) -> Place? {
+        switch name {
+        case "model.embed_tokens.weight": return Place(name: "token_embd.weight")
+        case "model.norm.weight": return Place(name: "output_norm.weight")
+        case "lm_head.weight": return Place(name: "output.weight")
+        default: break
+        }
+        let parts = name.split(separator: ".")
+        guard parts.count >= 4, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]) else { return nil }
+        let kind = parts[parts.count - 1]
+        let middle = parts[3..<(parts.count - 1)]
+        if middle.starts(with: ["mlp", "experts"]), middle.count == 4, let expert = Int(parts[5]) {
+            let names = ["gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps"]
+            guard let stacked = names[String(parts[6])] else { return nil }
+            return Place(name: "blk.\(layer).\(stacked).\(kind)", expert: expert)
+        }
+        guard let own = blockNames[middle.joined(separator: ".")] else { return nil }
+        return Place(name: "blk.\(layer).\(own).\(kind)", isRotated: own == "attn_q" || own == "attn_k")
+    }
+
+    private static func readConfiguration(_ fields: Fields) throws -> ModelConfiguration {
+        let architecture = try fields.string("general.architecture")
+        let family: ModelConfiguration.Family
+        switch architecture {
+        case "llama": family = .llama
+        case "qwen2": family = .qwen2
+        case "qwen2moe": family = .qwen2MoE
+        default:
+            throw ModelError(
+                .unsupported,
+                "architecture \(ModelError.quoted(architecture)) is not supported (llama, qwen2 and qwen2moe are)",
+                file: fields.path)
+        }
+        let prefix = architecture + "."
+        let width = try fields.integer(prefix + "embedding_length")
+        let heads = try fields.integer(prefix + "attention.head_count")
+        guard heads > 0 else {
+            throw ModelError(.malformed, "'\(prefix)attention.head_count' is \(heads)", file: fields.path)
+        }
+        let isTied = fields.file.tensor(named: "output.weight") == nil
+        guard let embedding = fields.file.tensor(named: "token_embd.weight"), embedding.dimensions.count == 2 else {
+            throw ModelError(.missingTensor, "tensor 'token_embd.weight' is missing", file: fields.path)
+        }
+        var configuration = ModelConfiguration(
+            family: family, vocabularySize: embedding.dimensions[1], width: width,
+            layerCount: try fields.integer(prefix + "block_count"), headCount: heads,
+            keyValueHeadCount: try fields.integer(prefix + "attention.head_count_kv", or: heads),
+            headDimension: try fields.integer(prefix + "attention.key_length", or: width / heads),
+            feedForwardWidth: try fields.integer(prefix + "feed_forward_length", or: 0),
+            contextLength: try fields.integer(prefix + "context_length"),
+            normEpsilon: try fields.float(prefix + "attention.layer_norm_rms_epsilon", or: 1e-5),
+            ropeTheta: try fields.float(prefix + "rope.freq_base", or: 10_000), tiedEmbeddings: isTied,
+            attentionBias: family != .llama)
+        if let scaling = fields.file.metadata[prefix + "rope.scaling.type"]?.stringValue, scaling != "none" {
+            throw ModelError(
+                .unsupported, "rotary scaling \(ModelError.quoted(scaling)) is not supported", file: fields.path)
+        }
+        if family == .qwen2MoE {
+            let count = try fields.integer(prefix + "expert_count")
+            let expertWidth = try fields.integer(prefix + "expert_feed_forward_length")
+            configuration.experts = ExpertConfiguration(
+                routedCount: count, activeCount: try fields.integer(prefix + "expert_used_count"), width: expertWidth,
+                sharedWidth: try fields.integer(prefix + "expert_shared_feed_forward_length", or: 0),
+                normalizesWeights: false, gatesShared: true)
+        } else if let count = fields.file.metadata[prefix + "expert_count"]?.intValue, count > 0 {
+            throw ModelError(.unsupported, "\(architecture) with experts is not supported", file: fields.path)
+        }
+        try configuration.validate(file: fields.path)
+        return configuration
+    }
+
+    private static func readTokenizer(_ fields: Fields) throws -> TokenizerSource {
+        let model = try fields.string("tokenizer.ggml.model")
+        guard model == "gpt2" else {
+            throw ModelError(
+                .unsupported, "tokenizer \(ModelError.quoted(model)) is not supported (gpt2 is)", file: fields.path)
+        }
+        guard let tokens = fields.file.metadata["tokenizer.ggml.tokens"]?.stringArray,
+            let merges = fields.file.metadata["tokenizer.ggml.merges"]?.stringArray
+        else {
+            throw ModelError(
+                .malformed, "'tokenizer.ggml.tokens' and 'tokenizer.ggml.merges' must be lists of strings",
+                file: fields.path)
+        }
+        let types = fields.file.metadata["tokenizer.ggml.token_type"]?.int32Array ?? []
+        return .gguf(
+            tokens: tokens, merges: merges, types: types,
+            preTokenizer: fields.file.metadata["tokenizer.ggml.pre"]?.stringValue ?? "default",
+            bos: try fields.token("tokenizer.ggml.bos_token_id", of: tokens.count),
+            eos: try fields.token("tokenizer.ggml.eos_token_id", of: tokens.count))
+    }
+
+    /// Metadata with its types checked.
+    private struct Fields {
+        var file: GGUFFile
+        var path: String
+
+        func string(_ key: String) throws -> String {
+            guard let value = file.metadata[key]?.stringValue else {
+                throw ModelError(.malformed, "metadata '\(key)' must be a string", file: path)
+            }
+            return value
+        }
+
+        func integer(_ key: String, or fallback: Int? = nil) throws -> Int {
+            guard let value = file.metadata[key] else {
+                if let fallback { return fallback }
+                throw ModelError(.malformed, "metadata '\(key)' is missing", file: path)
+            }
+            guard let number = value.intValue, number >= 0 else {
+                throw ModelError(.malformed, "metadata '\(key)' must be a whole number", file: path)
+            }
+            return number
+        }
+
+        func float(_ key: String, or fallback: Float) throws -> Float {
+            guard let value = file.metadata[key] else { return fallback }
+            guard let number = value.floatValue else {
+                throw ModelError(.malformed, "metadata '\(key)' must be a number", file: path)
+            }
+            return number
+        }
+
+        func token(_ key: String, of count: Int) throws -> Int32? {
+            guard file.metadata[key] != nil else { return nil }
+            let value = try integer(key)
+            guard value < count else {
+                throw ModelError(.malformed, "metadata '\(key)' is \(value), but there are \(count) tokens", file: path)
+            }
+            return Int32(value)
+        }
+    }
+}

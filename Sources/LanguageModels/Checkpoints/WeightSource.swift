@@ -1,0 +1,33 @@
+public import Foundation
+
+/// A tokenizer as model files hold it.
+package enum TokenizerSource: Sendable {
+    case gguf(
+        tokens: [String], merges: [String], types: [Int32], preTokenizer: String, bos: Int32?, eos: Int32?)
+    /// A Hugging Face `tokenizer.json`, and the file's name for messages.
+    case json(Data, file: String)
+}
+
+/// A model's files: configuration, tokenizer, and tensors by their canonical (Hugging Face) names.
+package protocol WeightSource: Sendable {
+    /// What to call the model in messages.
+    var name: String { get }
+    var configuration: ModelConfiguration { get }
+    var tokenizerSource: TokenizerSource { get }
+    /// The Jinja source of the chat template.
+    var chatTemplate: String? { get }
+    func has(_ name: String) -> Bool
+    /// - Throws: `ModelError` when there is no such tensor.
+    func tensor(_ name: String) throws -> StoredTensor
+}
+
+/// Opens a GGUF file, or a folder in the Hugging Face layout.
+///
+/// - Throws: `ModelError` that names the file and what is wrong with it.
+package func openModel(_ path: String) throws -> any WeightSource {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+        throw ModelError(.notFound, "no such file or folder", file: path)
+    }
+    return isFolder.boolValue ? try HuggingFaceModel(folder: path) : try GGUFModel(path: path)
+}

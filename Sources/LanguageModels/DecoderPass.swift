@@ -1,0 +1,238 @@
+internal import CKernels
+package import Tensors
+
+/// New tokens of one sequence, and which of them the caller wants logits for.
+package struct SequenceInput {
+    package enum Rows: Sendable, Hashable {
+        case none
+        case last
+        case all
+    }
+
+    package var cache: SequenceCache
+    package var tokens: [Int32]
+    package var rows: Rows
+
+    package init(cache: SequenceCache, tokens: [Int32], rows: Rows = .last) {
+        self.cache = cache
+        self.tokens = tokens
+        self.rows = rows
+    }
+}
+
+/// The decoder's forward pass over any mixture of prompts and single tokens, with the scratch memory it needs.
+///
+/// Runs on a worker pool; one owner at a time. A sequence's logits do not depend, bit for bit, on what else is in
+/// the pass, nor on how its tokens were cut into passes.
+package final class DecoderPass {
+    package let model: LanguageModel
+    package let pool: WorkerPool
+
+    private var stream = FloatBuffer(count: 0)
+    private var projections = FloatBuffer(count: 0)
+    private var logits = FloatBuffer(count: 0)
+    private let normed: ActivationRows
+    private let attended: ActivationRows
+    private let hidden: FeedForwardScratch
+    private var attentionScratch: [FloatBuffer]
+
+    package init(model: LanguageModel, pool: WorkerPool) {
+        self.model = model
+        self.pool = pool
+        let c = model.configuration
+        normed = ActivationRows(width: c.width)
+        attended = ActivationRows(width: c.headCount * c.headDimension)
+        hidden = FeedForwardScratch(c)
+        attentionScratch = (0..<pool.threadCount).map { _ in FloatBuffer(count: 0) }
+    }
+
+    /// Feeds the tokens and returns logits [wanted rows, vocabulary], sequences in order; valid until the next call.
+    ///
+    /// Every token must be in the vocabulary and fit the context: the caller checks.
+    package func run(_ inputs: [SequenceInput]) -> UnsafeMutableBufferPointer<Float> {
+        let c = model.configuration
+        var places: [TokenPlace] = []
+        var wanted: [Int] = []
+        for (sequence, input) in inputs.enumerated() {
+            let start = input.cache.count
+            input.cache.reserve(start + input.tokens.count)
+            for (index, token) in input.tokens.enumerated() {
+                precondition(
+                    token >= 0 && Int(token) < c.vocabularySize, "token \(token) of \(c.vocabularySize)")
+                if input.rows == .all || (input.rows == .last && index == input.tokens.count - 1) {
+                    wanted.append(places.count)
+                }
+                places.append(TokenPlace(token: token, sequence: sequence, position: start + index))
+            }
+        }
+        let tokens = places.count
+        guard tokens > 0 else { return UnsafeMutableBufferPointer(start: nil, count: 0) }
+        reserve(tokens: tokens)
+        let x = stream.base
+        forRows(tokens) { self.model.embed(places[$0].token, into: x + $0 * c.width) }
+
+        var live = tokens
+        for layer in model.blocks.indices {
+            attend(layer, inputs: inputs, places: places)
+            if layer == model.blocks.count - 1, wanted.count < tokens {
+                // Nothing after the last layer's keys and values is needed but for the rows with logits.
+                keep(wanted)
+                live = wanted.count
+            }
+            if live == 0 { break }
+            project(layer, rows: live)
+            feedForward(layer, rows: live)
+        }
+        for input in inputs { input.cache.advance(input.tokens.count) }
+        if live == 0 { return UnsafeMutableBufferPointer(start: nil, count: 0) }
+        if model.blocks.isEmpty, wanted.count < tokens {
+            for (index, row) in wanted.enumerated() {
+                (x + index * c.width).update(from: x + row * c.width, count: c.width)
+            }
+            live = wanted.count
+        }
+        normalize(live, model.finalNorm)
+        if logits.count < live * c.vocabularySize { logits = FloatBuffer(count: live * c.vocabularySize) }
+        PackedProduct.run(
+            [
+                PackedProduct(
+                    matrix: model.head, rows: normed, count: live, output: logits.base, stride: c.vocabularySize)
+            ],
+            on: pool)
+        return UnsafeMutableBufferPointer(start: logits.base, count: live * c.vocabularySize)
+    }
+
+    private struct TokenPlace {
+        var token: Int32
+        var sequence: Int
+        var position: Int
+    }
+
+    private func reserve(tokens: Int) {
+        let c = model.configuration
+        normed.reserve(tokens)
+        attended.reserve(tokens)
+        if stream.count < tokens * c.width { stream = FloatBuffer(count: tokens * c.width) }
+        let width = (c.headCount + 2 * c.keyValueHeadCount) * c.headDimension
+        if projections.count < tokens * width { projections = FloatBuffer(count: tokens * width) }
+    }
+
+    /// Calls `body` for every row, on the pool where there are enough of them.
+    private func forRows(_ count: Int, _ body: (Int) -> Void) {
+        let block = 8
+        if count <= block {
+            for row in 0..<count { body(row) }
+            return
+        }
+        pool.run((count + block - 1) / block) { task, _ in
+            for row in task * block..<min((task + 1) * block, count) { body(row) }
+        }
+    }
+
+    /// normed = RMSNorm(stream) · weight (Zhang & Sennrich 2019), in both forms.
+    private func normalize(_ rows: Int, _ weight: FloatBuffer) {
+        let c = model.configuration
+        let x = stream.base
+        forRows(rows) {
+            uk_rms_norm(x + $0 * c.width, weight.base, c.width, c.normEpsilon, self.normed.row($0))
+            self.normed.quantize($0)
+        }
+    }
+
+    /// attended = attention(norm(stream)), with the new keys and values stored.
+    private func attend(_ layer: Int, inputs: [SequenceInput], places: [TokenPlace]) {
+        let c = model.configuration
+        let block = model.blocks[layer]
+        let rows = places.count
+        normalize(rows, block.attentionNorm)
+        let q = c.headCount * c.headDimension
+        let k = c.keyValueHeadCount * c.headDimension
+        let stride = q + 2 * k
+        let p = projections.base
+        PackedProduct.run(
+            [
+                .init(matrix: block.query.matrix, rows: normed, count: rows, output: p, stride: stride),
+                .init(matrix: block.key.matrix, rows: normed, count: rows, output: p + q, stride: stride),
+                .init(matrix: block.value.matrix, rows: normed, count: rows, output: p + q + k, stride: stride),
+            ], on: pool)
+        let half = c.headDimension / 2
+        forRows(rows) { row in
+            let place = places[row]
+            let own = p + row * stride
+            if let bias = block.query.bias { uk_add(own, bias.base, q) }
+            if let bias = block.key.bias { uk_add(own + q, bias.base, k) }
+            if let bias = block.value.bias { uk_add(own + q + k, bias.base, k) }
+            let cosines = self.model.rope.cosines.base + place.position * half
+            let sines = self.model.rope.sines.base + place.position * half
+            uk_rope(own, c.headCount + c.keyValueHeadCount, c.headDimension, cosines, sines)
+            inputs[place.sequence].cache.store(
+                layer: layer, position: place.position, keys: own + q, values: own + q + k)
+        }
+        attention(layer, inputs: inputs, queries: p, stride: stride)
+        forRows(rows) { self.attended.quantize($0) }
+    }
+
+    private func attention(_ layer: Int, inputs: [SequenceInput], queries: UnsafeMutablePointer<Float>, stride: Int) {
+        let c = model.configuration
+        let tokenBlock = 32
+        var tasks: [(arguments: uk_attention, head: Int, begin: Int, end: Int)] = []
+        var row = 0
+        for input in inputs where !input.tokens.isEmpty {
+            let arguments = uk_attention(
+                heads: c.headCount, kv_heads: c.keyValueHeadCount, head_dimension: c.headDimension,
+                tokens: input.tokens.count, start: input.cache.count, q: queries + row * stride, q_stride: stride,
+                keys: input.cache.keys(layer), values: input.cache.values(layer), capacity: input.cache.capacity,
+                scale: 1 / Float(c.headDimension).squareRoot(), out: attended.row(row), out_stride: attended.width)
+            // The last tokens see the most: they come first, so that threads end together.
+            let begins = Swift.stride(from: 0, to: input.tokens.count, by: tokenBlock)
+            for begin in begins.reversed() {
+                for head in 0..<c.keyValueHeadCount {
+                    tasks.append((arguments, head, begin, min(begin + tokenBlock, input.tokens.count)))
+                }
+            }
+            row += input.tokens.count
+        }
+        var scratch = 0
+        for index in tasks.indices { scratch = max(scratch, uk_attention_scratch(&tasks[index].arguments)) }
+        if attentionScratch[0].count < scratch {
+            attentionScratch = attentionScratch.map { _ in FloatBuffer(count: scratch) }
+        }
+        pool.run(tasks.count) { task, thread in
+            var (arguments, head, begin, end) = tasks[task]
+            uk_attention_forward(&arguments, head, begin, end, self.attentionScratch[thread].base)
+        }
+    }
+
+    /// Moves the given rows of the stream and the attention's output to the front.
+    private func keep(_ rows: [Int]) {
+        let c = model.configuration
+        for (index, row) in rows.enumerated() where index != row {
+            (stream.base + index * c.width).update(from: stream.base + row * c.width, count: c.width)
+            attended.moveRow(to: index, from: row)
+        }
+    }
+
+    /// stream += attended · Wₒᵀ.
+    private func project(_ layer: Int, rows: Int) {
+        PackedProduct.run(
+            [
+                PackedProduct(
+                    matrix: model.blocks[layer].output, rows: attended, count: rows, output: stream.base,
+                    stride: model.configuration.width, accumulate: true)
+            ], on: pool)
+    }
+
+    /// stream += feed-forward(norm(stream)).
+    private func feedForward(_ layer: Int, rows: Int) {
+        let block = model.blocks[layer]
+        normalize(rows, block.feedForwardNorm)
+        switch block.feedForward {
+        case .dense(let network):
+            hidden.runDense(network, input: normed, rows: rows, stream: stream.base, pool: pool)
+        case .experts(let experts):
+            hidden.runExperts(
+                experts, configuration: model.configuration.experts!, input: normed, rows: rows, stream: stream.base,
+                pool: pool)
+        }
+    }
+}

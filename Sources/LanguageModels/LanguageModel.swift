@@ -1,0 +1,91 @@
+internal import CKernels
+public import Tensors
+public import Tokenizers
+
+/// A model ready to run: packed weights, tokenizer and chat template. Immutable; share it between threads.
+public final class LanguageModel: Sendable {
+    /// How weights and activations are kept.
+    public enum Precision: Sendable, Hashable {
+        /// As stored where the packed formats hold it without loss (Q4_0, Q4_1, Q4_K, Q5, Q8_0), otherwise 8 bits in groups
+        /// of 32; activations in 8 bits.
+        case packed
+        /// Everything in fp32, for checks.
+        case float32
+    }
+
+    public let configuration: ModelConfiguration
+    /// The file's or folder's name, or what the file calls itself.
+    public let name: String
+    public let tokenizer: Tokenizer
+    /// How conversations are written, where the files say so.
+    public let chatTemplate: ChatTemplate?
+    public let precision: Precision
+    /// Bytes of packed weights.
+    public let weightBytes: Int
+
+    package let blocks: [PackedBlock]
+    package let finalNorm: FloatBuffer
+    package let head: PackedMatrix
+    package let rope: RotaryTable
+    private let embedding: StoredTensor
+
+    /// Opens a GGUF file or a folder in the Hugging Face layout.
+    ///
+    /// - Parameter contextLength: the longest sequence that will be asked for; nil: the model's, at most 8,192.
+    /// - Throws: `ModelError` naming the file and the tensor or field; tokenizer errors.
+    public convenience init(
+        contentsOf path: String, precision: Precision = .packed, contextLength: Int? = nil,
+        pool: WorkerPool = WorkerPool()
+    ) throws {
+        let source = try openModel(path)
+        try self.init(source, precision: precision, contextLength: contextLength, pool: pool)
+    }
+
+    package init(
+        _ source: any WeightSource, precision: Precision = .packed, contextLength: Int? = nil, pool: WorkerPool
+    ) throws {
+        var configuration = source.configuration
+        configuration.contextLength = min(contextLength ?? 8192, configuration.contextLength)
+        self.configuration = configuration
+        self.precision = precision
+        name = source.name
+        tokenizer = try Tokenizer(TokenizerDefinition(source.tokenizerSource))
+        guard tokenizer.vocabularySize <= configuration.vocabularySize else {
+            throw ModelError(
+                .malformed,
+                "the tokenizer has \(tokenizer.vocabularySize) tokens, the embedding only \(configuration.vocabularySize)",
+                file: source.name)
+        }
+        chatTemplate = try source.chatTemplate.map { try ChatTemplate($0) }
+        let packer = WeightPacker(source: source, precision: precision)
+        blocks = try packer.blocks(configuration, pool: pool)
+        finalNorm = try packer.vector("model.norm.weight", count: configuration.width)
+        let headName = configuration.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"
+        head = try packer.matrix(headName, rows: configuration.vocabularySize, columns: configuration.width)
+        embedding = try packer.stored(
+            "model.embed_tokens.weight", rows: configuration.vocabularySize, columns: configuration.width)
+        embedding.release()
+        rope = RotaryTable(
+            headDimension: configuration.headDimension, base: configuration.ropeTheta,
+            positions: configuration.contextLength)
+        weightBytes = packer.byteCount
+    }
+
+    /// row[width] = the embedding of a token.
+    package func embed(_ token: Int32, into row: UnsafeMutablePointer<Float>) {
+        embedding.dequantizeRow(Int(token), into: row)
+    }
+}
+
+extension TokenizerDefinition {
+    /// The tokenizer as a model's files hold it.
+    package init(_ source: TokenizerSource) throws {
+        switch source {
+        case .gguf(let tokens, let merges, let types, let preTokenizer, let bos, let eos):
+            try self.init(
+                ggufTokens: tokens, merges: merges, types: types, preTokenizer: preTokenizer, bos: bos, eos: eos)
+        case .json(let data, let file):
+            try self.init(tokenizerJSON: data, file: file)
+        }
+    }
+}
