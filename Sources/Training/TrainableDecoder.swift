@@ -41,7 +41,7 @@ package final class TrainableDecoder {
     /// Tensors of a model of this configuration, in the order that lets fused products lie side by side.
     ///
     /// - Parameter adapters: rank of low-rank adapters on every linear layer of the blocks (dense models), beside
-    ///   which everything is frozen; nil: everything trains.
+    ///   which everything is frozen but perhaps the embedding; nil: everything trains.
     package static func specifications(_ c: ModelConfiguration, adapterRank: Int? = nil, trainsEmbedding: Bool = true)
         -> [ParameterSpecification]
     {
@@ -52,7 +52,7 @@ package final class TrainableDecoder {
         }
         let q = c.headCount * c.headDimension
         let k = c.keyValueHeadCount * c.headDimension
-        add("model.embed_tokens.weight", [c.vocabularySize, c.width], trains && trainsEmbedding)
+        add("model.embed_tokens.weight", [c.vocabularySize, c.width], trainsEmbedding)
         for layer in 0..<c.layerCount {
             let p = "model.layers.\(layer)."
             add(p + "input_layernorm.weight", [c.width], trains)

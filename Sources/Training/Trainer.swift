@@ -1,4 +1,4 @@
-internal import Foundation
+package import Foundation
 internal import Tensors
 
 /// Trains a decoder on sequences: batches in a seeded order, AdamW on a cosine, checkpoints, a record.

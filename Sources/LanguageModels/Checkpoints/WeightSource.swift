@@ -1,4 +1,4 @@
-public import Foundation
+package import Foundation
 
 /// A tokenizer as model files hold it.
 package enum TokenizerSource: Sendable {

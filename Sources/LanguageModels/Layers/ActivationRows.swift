@@ -1,5 +1,5 @@
 internal import CKernels
-package import Tensors
+internal import Tensors
 
 /// Rows of activations as products want them: floats, and int8 in groups of 32 with their scales.
 ///
