@@ -5,13 +5,23 @@
 
 static const uk_dense_functions *functions(void) {
     switch (uk_isa_active()) {
+#if defined(__x86_64__)
+    case UK_ISA_AVX512:
+        return &uk_dense_avx512;
+    case UK_ISA_AVX2:
+        return &uk_dense_avx2;
+#endif
+#if defined(__aarch64__)
+    case UK_ISA_NEON:
+        return &uk_dense_neon;
+#endif
     default:
         return &uk_dense_scalar;
     }
 }
 
 size_t uk_gemm_scratch(void) {
-    return 16;
+    return 256 * 256;  // a packed block of b, see dense_lanes.h
 }
 
 void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {

@@ -26,6 +26,13 @@ typedef struct uk_dense_functions {
 } uk_dense_functions;
 
 extern const uk_dense_functions uk_dense_scalar;
+#if defined(__x86_64__)
+extern const uk_dense_functions uk_dense_avx2;
+extern const uk_dense_functions uk_dense_avx512;
+#endif
+#if defined(__aarch64__)
+extern const uk_dense_functions uk_dense_neon;
+#endif
 
 #pragma clang assume_nonnull end
 #endif
