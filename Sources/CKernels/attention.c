@@ -5,6 +5,13 @@
 
 static const uk_attention_kernels *kernels(void) {
     switch (uk_isa_active()) {
+#if defined(__x86_64__)
+    case UK_ISA_AVX512: return &uk_attention_avx512;
+    case UK_ISA_AVX2: return &uk_attention_avx2;
+#endif
+#if defined(__aarch64__)
+    case UK_ISA_NEON: return &uk_attention_neon;
+#endif
     default: return &uk_attention_scalar;
     }
 }

@@ -1,5 +1,7 @@
 // Vectors of UK_LANES floats (4, 8 or 16) in the compiler's own vector types, so that one text serves every instruction
 // set. Included after UK_LANES is defined, inside the target's pragma; everything is inlined.
+#ifndef UK_LANES_H
+#define UK_LANES_H
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -102,3 +104,4 @@ UK_INLINE void lanes_axpy(float a, const float *x, size_t n, float *y) {
     for (; i + UK_LANES <= n; i += UK_LANES) lanes_store(y + i, lanes_load(y + i) + a * lanes_load(x + i));
     for (; i < n; i++) y[i] += a * x[i];
 }
+#endif

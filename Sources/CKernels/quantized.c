@@ -6,6 +6,10 @@
 
 static const uk_quantized_kernels *kernels(void) {
     switch (uk_isa_active()) {
+#if defined(__x86_64__)
+    case UK_ISA_AVX512: return &uk_quantized_avx512;
+    case UK_ISA_AVX2: return &uk_quantized_avx2;
+#endif
     default: return &uk_quantized_scalar;
     }
 }
