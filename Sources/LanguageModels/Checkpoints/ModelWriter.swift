@@ -23,8 +23,13 @@ package struct ModelContents {
     }
 
     /// Canonical names and shapes of all tensors.
+    package var tensors: [(name: String, shape: [Int])] { configuration.tensors }
+}
+
+extension ModelConfiguration {
+    /// Canonical names and shapes of all tensors.
     package var tensors: [(name: String, shape: [Int])] {
-        let c = configuration
+        let c = self
         let q = c.headCount * c.headDimension
         let k = c.keyValueHeadCount * c.headDimension
         var list: [(String, [Int])] = [("model.embed_tokens.weight", [c.vocabularySize, c.width])]

@@ -31,3 +31,10 @@ package func openModel(_ path: String) throws -> any WeightSource {
     }
     return isFolder.boolValue ? try HuggingFaceModel(folder: path) : try GGUFModel(path: path)
 }
+
+extension WeightSource {
+    /// Bytes of all tensors the configuration asks for, as stored.
+    package var storedBytes: Int {
+        get throws { try configuration.tensors.reduce(0) { try $0 + (has($1.name) ? tensor($1.name).byteCount : 0) } }
+    }
+}

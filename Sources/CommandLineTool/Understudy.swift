@@ -1,0 +1,12 @@
+internal import ArgumentParser
+
+@main
+struct Understudy: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "understudy",
+        abstract: "A large model teaches a small one its job; then the small one takes over.",
+        version: "0.1.0",
+        subcommands: [
+            Models.self, Chat.self, Benchmark.self,
+        ])
+}

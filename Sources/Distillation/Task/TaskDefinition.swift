@@ -1,0 +1,82 @@
+public import Foundation
+
+/// A narrow job, as `task.yaml` describes it.
+public struct TaskDefinition: Sendable, Hashable, Codable {
+    /// What an answer looks like.
+    public enum OutputKind: String, Sendable, Hashable, Codable, CaseIterable {
+        case label
+        case text
+        case json
+    }
+
+    /// How a run judges answers.
+    public enum Metric: String, Sendable, Hashable, Codable, CaseIterable {
+        /// Share of right labels.
+        case accuracy
+        /// F1 averaged over the labels.
+        case macroF1 = "macro_f1"
+        /// Share of answers that equal the gold: as text, or as JSON values.
+        case exact
+    }
+
+    public struct Adaptation: Sendable, Hashable, Codable {
+        public var epochs: Double
+        public var rank: Int
+        public var rate: Double
+    }
+
+    public struct Student: Sendable, Hashable, Codable {
+        /// Catalogue name or path of the open model it is carved from.
+        public var base: String
+        public var layers: Int
+        public var routed: Int
+        public var shared: Int
+        public var active: Int
+    }
+
+    public struct Training: Sendable, Hashable, Codable {
+        public var epochs: Double
+        public var batch: Int
+        public var rate: Double
+        public var seed: Int
+        /// Stop for time: epochs are cut to what fits, measured at the start.
+        public var minutes: Double?
+    }
+
+    public struct Economics: Sendable, Hashable, Codable {
+        public var usdPerMillionInput: Double
+        public var usdPerMillionOutput: Double
+        public var usdPerCoreHour: Double
+        public var requestsPerDay: Double
+        public var usdPerRequest: Double
+    }
+
+    public var name: String
+    public var industry: String?
+    public var instruction: String
+    public var kind: OutputKind
+    /// Empty: taken from the training answers.
+    public var labels: [String]
+    public var inputs: String?
+    public var train: String?
+    public var validation: String?
+    public var test: String?
+    public var recorded: String?
+    /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
+    public var teacher: String?
+    public var adaptation: Adaptation?
+    public var student: Student
+    public var training: Training
+    public var metric: Metric
+    /// The share of the teacher's quality the student must keep.
+    public var retain: Double
+    public var confidence: Double
+    public var economics: Economics
+    /// The folder the files are relative to.
+    public var folder: URL
+
+    /// Where a file of the task is.
+    public func url(_ path: String) -> URL {
+        path.hasPrefix("/") ? URL(fileURLWithPath: path) : folder.appendingPathComponent(path).standardizedFileURL
+    }
+}

@@ -1,0 +1,308 @@
+public import Foundation
+internal import Yams
+
+extension TaskDefinition {
+    /// Reads `task.yaml` in a folder.
+    ///
+    /// - Throws: ``TaskError`` with the line of the key it is about.
+    public init(folder: URL) throws {
+        let url = folder.appendingPathComponent("task.yaml")
+        guard let data = FileManager.default.contents(atPath: url.path) else {
+            throw TaskError("no such file; a task is a folder with a task.yaml", file: url.path)
+        }
+        guard data.count <= 1 << 20 else { throw TaskError("larger than 1 MB", file: url.path) }
+        guard let text = String(validating: data, as: UTF8.self) else {
+            throw TaskError("not valid UTF-8", file: url.path)
+        }
+        try self.init(yaml: text, file: url.path, folder: folder)
+    }
+
+    /// - Parameter folder: what the task's files are relative to.
+    init(yaml: String, file: String, folder: URL) throws {
+        // Aliases can make a small file describe a huge document; a task needs none.
+        if yaml.contains("&") || yaml.contains("*") {
+            let line = yaml.split(separator: "\n", omittingEmptySubsequences: false).firstIndex {
+                let text = $0.drop { $0 == " " }
+                return !text.hasPrefix("#")
+                    && (text.contains(": &") || text.contains(": *") || text.contains("- *") || text.contains("- &"))
+            }
+            if let line { throw TaskError("anchors and aliases are not supported", file: file, line: line + 1) }
+        }
+        let node: Node?
+        do {
+            node = try Yams.compose(yaml: yaml)
+        } catch let error as YamlError {
+            throw TaskError("not valid YAML: \(TaskReader.describe(error))", file: file, line: TaskReader.line(error))
+        } catch {
+            throw TaskError("not valid YAML: \(error)", file: file)
+        }
+        guard let node else { throw TaskError("the file is empty", file: file) }
+        self = try TaskReader(file: file).task(node, folder: folder)
+    }
+}
+
+/// Takes a YAML document apart, and says where it is not as expected.
+private struct TaskReader {
+    let file: String
+
+    static func describe(_ error: YamlError) -> String {
+        switch error {
+        case .scanner(let context, let problem, _, _), .parser(let context, let problem, _, _):
+            return problem + (context.map { " (\($0.text))" } ?? "")
+        case .reader(let problem, _, _, _): return problem
+        case .composer(_, let problem, _, _): return problem
+        default: return "\(error)".components(separatedBy: "\n")[0]
+        }
+    }
+
+    static func line(_ error: YamlError) -> Int? {
+        switch error {
+        case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): return mark.line
+        default: return nil
+        }
+    }
+
+    /// One mapping: knows its keys and where it stands.
+    struct Section {
+        let reader: TaskReader
+        let path: String
+        let line: Int?
+        private let members: [(key: String, value: Node)]
+
+        init(_ reader: TaskReader, _ node: Node, _ path: String, keys: [String]) throws {
+            self.reader = reader
+            self.path = path
+            line = node.mark?.line
+            guard let mapping = node.mapping else {
+                throw reader.error(
+                    node, path.isEmpty ? "expected keys and values" : "'\(path)' must be keys and values")
+            }
+            var members: [(key: String, value: Node)] = []
+            for (key, value) in mapping {
+                guard let name = key.scalar?.string, keys.contains(name) else {
+                    let found = key.scalar?.string ?? "?"
+                    let nearest = Similarity.nearest(found, in: keys).map { "; did you mean '\($0)'?" } ?? ""
+                    throw reader.error(
+                        key,
+                        "unknown key '\(path.isEmpty ? "" : path + ".")\(found)'\(nearest) (known: \(keys.joined(separator: ", ")))"
+                    )
+                }
+                members.append((name, value))
+            }
+            self.members = members
+        }
+
+        func node(_ key: String) -> Node? {
+            guard let node = members.first(where: { $0.key == key })?.value else { return nil }
+            return node.null == nil || node.scalar?.style != .plain ? node : nil
+        }
+
+        func name(_ key: String) -> String { path.isEmpty ? key : path + "." + key }
+
+        func string(_ key: String) throws -> String? {
+            guard let node = node(key) else { return nil }
+            guard let text = node.scalar?.string, !text.isEmpty else {
+                throw reader.error(node, "'\(name(key))' must be text")
+            }
+            return text
+        }
+
+        func number(_ key: String, _ range: ClosedRange<Double>) throws -> Double? {
+            guard let node = node(key) else { return nil }
+            guard let text = node.scalar?.string, let value = Double(text), range.contains(value) else {
+                throw reader.error(
+                    node,
+                    "'\(name(key))' must be a number from \(Self.plain(range.lowerBound)) to \(Self.plain(range.upperBound))"
+                )
+            }
+            return value
+        }
+
+        func integer(_ key: String, _ range: ClosedRange<Int>) throws -> Int? {
+            guard let node = node(key) else { return nil }
+            guard let text = node.scalar?.string, let value = Int(text), range.contains(value) else {
+                throw reader.error(
+                    node, "'\(name(key))' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            return value
+        }
+
+        func choice<Value: RawRepresentable & CaseIterable>(_ key: String, _: Value.Type) throws -> Value?
+        where Value.RawValue == String {
+            guard let node = node(key) else { return nil }
+            guard let text = node.scalar?.string, let value = Value(rawValue: text) else {
+                let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+                throw reader.error(node, "'\(name(key))' is '\(node.scalar?.string ?? "?")', expected one of: \(known)")
+            }
+            return value
+        }
+
+        func section(_ key: String, keys: [String]) throws -> Section? {
+            try node(key).map { try Section(reader, $0, name(key), keys: keys) }
+        }
+
+        private static func plain(_ value: Double) -> String {
+            value == value.rounded() && abs(value) < 1e15 ? String(Int(value)) : String(value)
+        }
+    }
+
+    func error(_ node: Node, _ message: String) -> TaskError {
+        TaskError(message, file: file, line: node.mark?.line)
+    }
+
+    func task(_ node: Node, folder: URL) throws -> TaskDefinition {
+        let root = try Section(
+            self, node, "",
+            keys: [
+                "name", "industry", "instruction", "output", "data", "teacher", "student", "training", "quality",
+                "economics",
+            ])
+        guard let name = try root.string("name") else { throw TaskError("'name' is missing", file: file) }
+        guard let output = try root.section("output", keys: ["kind", "labels", "abstain", "schema"]) else {
+            throw TaskError("'output' is missing", file: file)
+        }
+        let kind = try output.choice("kind", TaskDefinition.OutputKind.self)
+        guard let kind else { throw TaskError("'output.kind' is missing", file: file, line: output.line) }
+        let data = try root.section("data", keys: ["inputs", "gold", "recorded"])
+        var gold: Section?
+        var train: String?
+        if let node = data?.node("gold") {
+            // `gold: file` stands for `gold: {train: file}`.
+            if node.scalar != nil {
+                train = try data?.string("gold")
+            } else {
+                gold = try data?.section("gold", keys: ["train", "validation", "test"])
+            }
+        }
+        let student = try studentSection(root)
+        let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
+        let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes"])
+        let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
+        let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
+        if let endpoint = teacher?.node("endpoint") {
+            throw error(endpoint, "teachers behind an endpoint are not supported yet; use 'teacher.model'")
+        }
+        let economics = try root.section(
+            "economics", keys: ["teacher", "usdPerCoreHour", "requestsPerDay", "usdPerRequest"])
+        let prices = try economics?.section("teacher", keys: ["usdPerMillionInput", "usdPerMillionOutput"])
+        let money = 0.0...1e9
+        if let layers = student?.node("layers"), layers.scalar?.string == "auto" {
+            throw error(layers, "'student.layers' must be a whole number")
+        }
+        var task = TaskDefinition(
+            name: name, industry: try root.string("industry"),
+            instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
+            labels: try labels(output, kind: kind), inputs: try data?.string("inputs"),
+            train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
+            test: try gold?.string("test"), recorded: try data?.string("recorded"),
+            teacher: try teacher?.string("model"),
+            adaptation: try adaptation(teacher),
+            student: .init(
+                base: try student?.string("base") ?? "smollm2-135m-instruct",
+                layers: try student?.integer("layers", 1...1024) ?? 6,
+                routed: try experts?.integer("routed", 1...256) ?? 7,
+                shared: try experts?.integer("shared", 1...256) ?? 1,
+                active: try experts?.integer("active", 1...256) ?? 2),
+            training: .init(
+                epochs: try training?.number("epochs", 0.01...1000) ?? 8,
+                batch: try training?.integer("batch", 1...4096) ?? 32,
+                rate: try training?.number("rate", 1e-7...1) ?? 6e-4,
+                seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,
+                minutes: try training?.number("minutes", 0.1...10_000)),
+            metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
+            retain: try quality?.number("retain", 0...1) ?? 0.98,
+            confidence: try quality?.number("confidence", 0.5...0.9999) ?? 0.95,
+            economics: .init(
+                usdPerMillionInput: try prices?.number("usdPerMillionInput", money) ?? 2.4,
+                usdPerMillionOutput: try prices?.number("usdPerMillionOutput", money) ?? 9.6,
+                usdPerCoreHour: try economics?.number("usdPerCoreHour", money) ?? 0.04,
+                requestsPerDay: try economics?.number("requestsPerDay", 0...1e12) ?? 100_000,
+                usdPerRequest: try economics?.number("usdPerRequest", money) ?? 0.0004),
+            folder: folder)
+        if kind != .label, task.metric != .exact, let node = quality?.node("metric") {
+            throw error(node, "'quality.metric' \(task.metric.rawValue) needs labels; for \(kind.rawValue) it is exact")
+        }
+        if kind == .label, task.metric == .exact { task.metric = .accuracy }
+        if task.student.active > task.student.routed, let node = experts?.node("active") {
+            throw error(node, "'student.experts.active' is more than the \(task.student.routed) routed ones")
+        }
+        if task.train == nil, task.recorded == nil {
+            throw TaskError(
+                task.inputs == nil
+                    ? "'data' must name at least one of: gold.train, recorded, inputs"
+                    : "'data.inputs' alone is not enough: give at least a few gold examples in 'data.gold.train'",
+                file: file, line: data?.line)
+        }
+        for (key, path) in [
+            ("data.inputs", task.inputs), ("data.gold.train", task.train), ("data.gold.validation", task.validation),
+            ("data.gold.test", task.test), ("data.recorded", task.recorded),
+        ] {
+            guard let path else { continue }
+            if !FileManager.default.isReadableFile(atPath: task.url(path).path) {
+                throw TaskError("'\(key)' names '\(path)', which is not a readable file", file: file, line: data?.line)
+            }
+        }
+        return task
+    }
+
+    private func studentSection(_ root: Section) throws -> Section? {
+        guard let node = root.node("student"), node.scalar?.string != "auto" else { return nil }
+        let section = try root.section("student", keys: ["base", "start", "layers", "experts"])
+        if let start = try section?.string("start"), start != "carve", let node = section?.node("start") {
+            throw error(node, "'student.start' is '\(start)'; only carve is supported yet")
+        }
+        return section
+    }
+
+    private func labels(_ output: Section, kind: TaskDefinition.OutputKind) throws -> [String] {
+        guard let node = output.node("labels") else { return [] }
+        guard kind == .label else { throw error(node, "'output.labels' is for kind label") }
+        guard let sequence = node.sequence, !sequence.isEmpty else {
+            throw error(node, "'output.labels' must be a list of labels")
+        }
+        var seen: Set<String> = []
+        return try sequence.map { node in
+            guard let label = node.scalar?.string, !label.isEmpty else { throw error(node, "a label must be text") }
+            guard seen.insert(label).inserted else { throw error(node, "the label '\(label)' occurs twice") }
+            return label
+        }
+    }
+
+    private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {
+        guard let section = try teacher?.section("adapt", keys: ["method", "epochs", "rank", "rate"]) else {
+            return nil
+        }
+        if let method = try section.string("method"), method != "lora", let node = section.node("method") {
+            throw error(node, "'teacher.adapt.method' is '\(method)'; only lora is supported")
+        }
+        return .init(
+            epochs: try section.number("epochs", 0.01...1000) ?? 3, rank: try section.integer("rank", 1...256) ?? 16,
+            rate: try section.number("rate", 1e-7...1) ?? 1e-3)
+    }
+}
+
+/// How alike two words are.
+enum Similarity {
+    /// The word nearest to `word`, when it is near enough to be a slip of the pen.
+    static func nearest(_ word: String, in known: [String]) -> String? {
+        let best = known.map { (distance(word, $0), $0) }.min { $0.0 < $1.0 }
+        guard let best, best.0 <= max(1, word.count / 3) else { return nil }
+        return best.1
+    }
+
+    /// Edits between two words (Levenshtein), for words of up to 64 characters.
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let a = Array(a.prefix(64)), b = Array(b.prefix(64))
+        var row = Array(0...b.count)
+        for i in a.indices {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in b.indices {
+                let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
+                diagonal = row[j + 1]
+                row[j + 1] = next
+            }
+        }
+        return row[b.count]
+    }
+}

@@ -1,0 +1,169 @@
+internal import Foundation
+
+/// Turns text into token numbers and back. Immutable: may be used from any thread.
+public final class Tokenizer: Sendable {
+    public let definition: TokenizerDefinition
+    private let pairs: PairTable
+    /// The token of each single byte; -1 where there is none.
+    private let byteTokens: [Int32]
+    private let numbers: [[UInt8]: Int32]
+    /// Tokens that are found as a whole, by their first byte, longest first.
+    private let wholeTokens: [[WholeToken]]
+
+    private struct WholeToken: Sendable {
+        var bytes: [UInt8]
+        var id: Int32
+        var isSpecial: Bool
+    }
+
+    public init(_ definition: TokenizerDefinition) throws {
+        self.definition = definition
+        pairs = PairTable(definition.merges)
+        var byteTokens = [Int32](repeating: -1, count: 256)
+        var numbers: [[UInt8]: Int32] = [:]
+        numbers.reserveCapacity(definition.tokens.count)
+        var whole = [[WholeToken]](repeating: [], count: 256)
+        for (index, token) in definition.tokens.enumerated() {
+            let id = Int32(index)
+            if token.kind == .normal || numbers[token.bytes] == nil { numbers[token.bytes] = id }
+            if token.kind != .special, token.bytes.count == 1, byteTokens[Int(token.bytes[0])] < 0 {
+                byteTokens[Int(token.bytes[0])] = id
+            }
+            if token.kind != .normal, let first = token.bytes.first {
+                whole[Int(first)].append(WholeToken(bytes: token.bytes, id: id, isSpecial: token.kind == .special))
+            }
+        }
+        self.byteTokens = byteTokens
+        self.numbers = numbers
+        wholeTokens = whole.map { $0.sorted { ($0.bytes.count, $1.id) > ($1.bytes.count, $0.id) } }
+    }
+
+    public var vocabularySize: Int { definition.tokens.count }
+
+    /// The tokens of a text. A special token's name in the text is text like any other.
+    public func encode(_ text: String) -> [Int32] {
+        encode(text, specials: false)
+    }
+
+    /// The tokens of a text in which the names of special tokens mean those tokens: for prompts the program wrote
+    /// itself, never for a stranger's text.
+    public func encodeParsingSpecials(_ text: String) -> [Int32] {
+        encode(text, specials: true)
+    }
+
+    /// The text of some tokens. Bytes that are not UTF-8 become U+FFFD.
+    public func decode(_ ids: some Sequence<Int32>, skippingSpecials: Bool = false) -> String {
+        var bytes: [UInt8] = []
+        for id in ids where definition.tokens.indices.contains(Int(id)) {
+            let token = definition.tokens[Int(id)]
+            if token.kind != .special || !skippingSpecials { bytes += token.bytes }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A token's bytes; none for a number outside of the vocabulary.
+    public func bytes(of id: Int32) -> [UInt8] {
+        definition.tokens.indices.contains(Int(id)) ? definition.tokens[Int(id)].bytes : []
+    }
+
+    /// The number of the token that is exactly this text.
+    public func id(of token: String) -> Int32? {
+        numbers[Array(token.utf8)]
+    }
+
+    private func encode(_ text: String, specials: Bool) -> [Int32] {
+        var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
+        var ids: [Int32] = []
+        text.withUTF8 { bytes in
+            var merger = Merger()
+            ids.reserveCapacity(bytes.count / 3)
+            var start = 0
+            var index = 0
+            while index < bytes.count {
+                guard let found = wholeToken(in: bytes, at: index, specials: specials) else {
+                    index += 1
+                    continue
+                }
+                encodePieces(of: UnsafeBufferPointer(rebasing: bytes[start..<index]), merger: &merger, into: &ids)
+                ids.append(found.id)
+                index += found.bytes.count
+                start = index
+            }
+            encodePieces(of: UnsafeBufferPointer(rebasing: bytes[start...]), merger: &merger, into: &ids)
+        }
+        return ids
+    }
+
+    @inline(__always)
+    private func wholeToken(in bytes: UnsafeBufferPointer<UInt8>, at index: Int, specials: Bool) -> WholeToken? {
+        for token in wholeTokens[Int(bytes[index])] where specials || !token.isSpecial {
+            if bytes.count - index >= token.bytes.count,
+                token.bytes.withUnsafeBytes({ memcmp($0.baseAddress!, bytes.baseAddress! + index, $0.count) == 0 })
+            {
+                return token
+            }
+        }
+        return nil
+    }
+
+    private func encodePieces(of bytes: UnsafeBufferPointer<UInt8>, merger: inout Merger, into ids: inout [Int32]) {
+        let scanner = PieceScanner(bytes, style: definition.preTokenizer)
+        var start = 0
+        while start < bytes.count {
+            let end = scanner.end(from: start)
+            if definition.ignoresMerges, let id = numbers[Array(bytes[start..<end])] {
+                ids.append(id)
+            } else {
+                merger.start(bytes[start..<end], byteTokens: byteTokens)
+                merger.merge(pairs)
+                merger.appendResult(to: &ids)
+            }
+            start = end
+        }
+    }
+
+    /// Calls `visit` with every token that merging these bytes makes on its way.
+    func visitMerges(of bytes: [UInt8], _ visit: (Int32) -> Void) {
+        var merger = Merger()
+        bytes.withUnsafeBufferPointer { merger.start($0[...], byteTokens: byteTokens) }
+        merger.merge(pairs, visit: visit)
+    }
+}
+
+/// Turns tokens into text as they come, holding back the bytes of an unfinished character.
+public struct StreamingDecoder: Sendable {
+    private let tokenizer: Tokenizer
+    private var pending: [UInt8] = []
+
+    public init(_ tokenizer: Tokenizer) {
+        self.tokenizer = tokenizer
+    }
+
+    /// The text that this token completes; special tokens give none.
+    public mutating func append(_ id: Int32) -> String {
+        guard tokenizer.definition.tokens.indices.contains(Int(id)) else { return "" }
+        let token = tokenizer.definition.tokens[Int(id)]
+        guard token.kind != .special else { return "" }
+        pending += token.bytes
+        let complete = pending.count - Self.unfinished(pending)
+        defer { pending.removeFirst(complete) }
+        return String(decoding: pending[..<complete], as: UTF8.self)
+    }
+
+    /// What is left when no more tokens come: U+FFFD for an unfinished character.
+    public mutating func finish() -> String {
+        defer { pending = [] }
+        return String(decoding: pending, as: UTF8.self)
+    }
+
+    /// How many bytes at the end begin a character that more bytes may complete.
+    private static func unfinished(_ bytes: [UInt8]) -> Int {
+        for back in 1...3 where back <= bytes.count {
+            let byte = bytes[bytes.count - back]
+            if byte & 0xc0 == 0x80 { continue }
+            let length = byte >= 0xf0 && byte < 0xf5 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc2 ? 2 : 1
+            return byte < 0xf5 && length > back ? back : 0
+        }
+        return 0
+    }
+}
