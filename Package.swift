@@ -12,11 +12,52 @@ let package = Package(
     name: "understudy",
     platforms: [.macOS(.v15)],
     products: [
-        .library(name: "Tensors", targets: ["Tensors"])
+        .executable(name: "understudy", targets: ["CommandLineTool"]),
+        .library(name: "Inference", targets: ["Inference"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         .target(name: "CKernels", cSettings: [.define("_GNU_SOURCE", .when(platforms: [.linux]))]),
         .target(name: "Tensors", dependencies: ["CKernels"], swiftSettings: swiftSettings),
+        .target(name: "Tokenizers", swiftSettings: swiftSettings),
+        .target(
+            name: "LanguageModels",
+            dependencies: [
+                "CKernels", "Tensors", "Tokenizers",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ], swiftSettings: swiftSettings),
+        .target(
+            name: "Inference", dependencies: ["LanguageModels", "Tensors", "Tokenizers"], swiftSettings: swiftSettings),
+        .target(
+            name: "Training", dependencies: ["CKernels", "LanguageModels", "Tensors"], swiftSettings: swiftSettings),
+        .target(
+            name: "Distillation",
+            dependencies: [
+                "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Yams", package: "Yams"),
+            ], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "CommandLineTool",
+            dependencies: [
+                "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training", "Distillation",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: swiftSettings),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "DistillationTests",
+            dependencies: ["Distillation", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: swiftSettings),
     ]
 )

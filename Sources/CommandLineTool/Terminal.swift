@@ -21,3 +21,12 @@ enum Terminal {
         print(String(decoding: try encoder.encode(value), as: UTF8.self))
     }
 }
+
+extension Terminal {
+    /// Writes a line over the last one of a person's screen.
+    static func overwrite(_ text: String) {
+        var size = winsize()
+        let width = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text.prefix(width - 1))".utf8))
+    }
+}

@@ -30,10 +30,13 @@ public struct GenerationRequest: Sendable {
     public var sampling: SamplingOptions
     /// The answers that are allowed; nil: anything.
     public var choices: ChoiceTree?
+    /// How many of the most probable tokens to report for each token chosen; 0: none.
+    public var alternatives: Int
 
     public init(
         prompt: [Int32], prefix: SharedPrefix? = nil, maximumTokens: Int = 128, stopTokens: Set<Int32> = [],
-        sampling: SamplingOptions = SamplingOptions(), choices: ChoiceTree? = nil
+        sampling: SamplingOptions = SamplingOptions(), choices: ChoiceTree? = nil,
+        alternatives: Int = 0
     ) {
         self.prompt = prompt
         self.prefix = prefix
@@ -41,7 +44,18 @@ public struct GenerationRequest: Sendable {
         self.stopTokens = stopTokens
         self.sampling = sampling
         self.choices = choices
+        self.alternatives = alternatives
     }
+}
+
+/// The most probable tokens at one place of an answer.
+public struct TokenDistribution: Sendable, Hashable, Codable {
+    /// Most probable first.
+    public var tokens: [Int32]
+    /// Before temperature; under a constraint, relative to what was allowed.
+    public var probabilities: [Float]
+    /// Probability of all other tokens together.
+    public var tail: Float
 }
 
 /// What a model answered.
@@ -64,6 +78,8 @@ public struct GenerationResult: Sendable, Hashable {
     /// Number of the choice, where choices were given.
     public var choice: Int?
     public var promptTokens: Int
+    /// One for each token chosen, the one that ended the answer included; empty unless asked for.
+    public var alternatives: [TokenDistribution] = []
 
     /// exp(logProbability).
     public var probability: Double { min(1, Double.exponential(logProbability)) }

@@ -38,6 +38,7 @@ public final class InferenceEngine {
         var logProbability = 0.0
         var node = 0
         var choice: Int?
+        var alternatives: [TokenDistribution] = []
         var sampler: Sampler
     }
 
@@ -180,6 +181,10 @@ public final class InferenceEngine {
                 finish = .stop
             } else {
                 let chosen = sequence.sampler.choose(logits, among: node.tokens)
+                if request.alternatives > 0 {
+                    sequence.alternatives.append(
+                        .top(request.alternatives, of: logits, among: node.tokens, best: node.tokens[chosen.place]))
+                }
                 sequence.logProbability += chosen.logProbability
                 let forced = choices.forced(from: node.children[chosen.place])
                 added = [node.tokens[chosen.place]] + forced.tokens
@@ -191,6 +196,10 @@ public final class InferenceEngine {
             }
         } else {
             let chosen = sequence.sampler.choose(logits)
+            if request.alternatives > 0 {
+                sequence.alternatives.append(
+                    .top(request.alternatives, of: logits, among: nil, best: Int32(chosen.place)))
+            }
             sequence.logProbability += chosen.logProbability
             if request.stopTokens.contains(Int32(chosen.place)) {
                 finish = .stop
@@ -216,6 +225,7 @@ public final class InferenceEngine {
                 request: number,
                 GenerationResult(
                     tokens: sequence.answer, finish: finish, logProbability: sequence.logProbability,
-                    choice: sequence.choice, promptTokens: (request.prefix?.count ?? 0) + request.prompt.count)))
+                    choice: sequence.choice, promptTokens: (request.prefix?.count ?? 0) + request.prompt.count,
+                    alternatives: sequence.alternatives)))
     }
 }

@@ -68,3 +68,40 @@ struct Sampler {
 extension Double {
     static func exponential(_ x: Double) -> Double { exp(x) }
 }
+
+extension TokenDistribution {
+    /// - Parameters:
+    ///   - allowed: tokens to look at; nil: all.
+    ///   - best: a token whose logit is near the highest, for a safe exponential.
+    static func top(
+        _ count: Int, of logits: UnsafeBufferPointer<Float>, among allowed: [Int32]?, best: Int32
+    ) -> TokenDistribution {
+        let reference = logits[Int(best)].isFinite ? logits[Int(best)] : 0
+        var sum = 0.0
+        var kept: [(token: Int32, weight: Float)] = []
+        var least: Float = -.infinity
+        func visit(_ token: Int32) {
+            let logit = logits[Int(token)]
+            guard logit > -.infinity else { return }
+            sum += exp(Double(logit - reference))
+            guard kept.count < count || logit > least else { return }
+            kept.append((token, logit))
+            // Twice the room, so that sorting is rare.
+            if kept.count >= 2 * count {
+                kept.sort { ($0.weight, $1.token) > ($1.weight, $0.token) }
+                kept.removeLast(kept.count - count)
+                least = kept[count - 1].weight
+            }
+        }
+        if let allowed {
+            for token in allowed { visit(token) }
+        } else {
+            for token in logits.indices { visit(Int32(token)) }
+        }
+        kept.sort { ($0.weight, $1.token) > ($1.weight, $0.token) }
+        let best = kept.prefix(count)
+        let probabilities = best.map { Float(exp(Double($0.weight - reference)) / max(sum, .leastNormalMagnitude)) }
+        return TokenDistribution(
+            tokens: best.map(\.token), probabilities: probabilities, tail: max(0, 1 - probabilities.reduce(0, +)))
+    }
+}

@@ -122,6 +122,25 @@ public final class Tokenizer: Sendable {
         }
     }
 
+    /// Calls `visit` with the tokens of each piece of a text.
+    func visitPieces(of text: String, _ visit: ([Int32]) -> Void) {
+        var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
+        text.withUTF8 { bytes in
+            let scanner = PieceScanner(bytes, style: definition.preTokenizer)
+            var merger = Merger()
+            var start = 0
+            while start < bytes.count {
+                let end = scanner.end(from: start)
+                var ids: [Int32] = []
+                merger.start(bytes[start..<end], byteTokens: byteTokens)
+                merger.merge(pairs)
+                merger.appendResult(to: &ids)
+                visit(ids)
+                start = end
+            }
+        }
+    }
+
     /// Calls `visit` with every token that merging these bytes makes on its way.
     func visitMerges(of bytes: [UInt8], _ visit: (Int32) -> Void) {
         var merger = Merger()

@@ -141,6 +141,11 @@ struct RowReader {
         try rows(url) { value, line in try self.input(value, url, line) }
     }
 
+    func inputs(_ data: Data, file: String) throws -> [String] {
+        let url = URL(fileURLWithPath: file)
+        return try rows(data, url) { value, line in try self.input(value, url, line) }
+    }
+
     private func input(_ value: JSONValue, _ url: URL, _ line: Int) throws -> String {
         guard let input = value["input"] else { throw TaskError("'input' is missing", file: url.path, line: line) }
         switch input {
@@ -170,6 +175,10 @@ struct RowReader {
         } catch {
             throw TaskError("cannot be read: \(error.localizedDescription)", file: url.path)
         }
+        return try rows(data, url, read)
+    }
+
+    private func rows<Row>(_ data: Data, _ url: URL, _ read: (JSONValue, Int) throws -> Row) throws -> [Row] {
         var result: [Row] = []
         var line = 0
         for bytes in data.split(separator: 0x0A, omittingEmptySubsequences: false) {
@@ -188,5 +197,29 @@ struct RowReader {
         }
         guard !result.isEmpty else { throw TaskError("there are no rows in it", file: url.path) }
         return result
+    }
+}
+
+extension Dataset {
+    /// What everything that learns from the gold depends on.
+    var trainKey: ContentKey { Dataset.key(train + validation) }
+
+    /// What every evaluation depends on.
+    var testKey: ContentKey { Dataset.key(test) }
+
+    private static func key(_ rows: [Example]) -> ContentKey {
+        ContentKey.of {
+            $0.add("inputs", rows.map(\.input))
+            $0.add("outputs", rows.map(\.output))
+        }
+    }
+
+    /// The sets with their sizes and digests, for the certificate.
+    var certificateRows: [Certificate.DataSet] {
+        [
+            ("train", train.count, Dataset.key(train)), ("validation", validation.count, Dataset.key(validation)),
+            ("test", test.count, Dataset.key(test)),
+            ("inputs", inputs.count, ContentKey.of { $0.add("inputs", inputs) }),
+        ].map { Certificate.DataSet(name: $0.0, rows: $0.1, sha256: $0.2.hexadecimal) }
     }
 }

@@ -1,0 +1,44 @@
+internal import Foundation
+internal import Training
+
+/// How many epochs fit a time, from a few timed updates. Decided once and kept, so that a resumed run trains as long as
+/// it first meant to.
+struct Pace: Codable, Sendable {
+    var epochs: Double
+
+    /// - Parameters:
+    ///   - seconds: the time there is; nil: no limit.
+    ///   - make: builds a trainer that will be thrown away.
+    static func measure(
+        wanted: Double, seconds: Double?, least: Double = 0.5, make: () throws -> Trainer
+    ) throws -> Pace {
+        guard let seconds else { return Pace(epochs: wanted) }
+        let trainer = try make()
+        // The first update touches memory for the first time.
+        try trainer.step()
+        let clock = ContinuousClock()
+        let count = min(4, max(1, trainer.steps - 1))
+        let time = try clock.measure { for _ in 0..<count { try trainer.step() } }.seconds
+        let whole = time / Double(count) * Double(trainer.steps)
+        return Pace(epochs: max(least, min(wanted, wanted * seconds / max(whole, 1e-6))))
+    }
+}
+
+/// Passes a trainer's progress on to the run's observer.
+final class TrainingProgress: TrainingObserver {
+    private let observer: any RunObserver
+    private let label: String
+
+    init(_ observer: any RunObserver, label: String) {
+        self.observer = observer
+        self.label = label
+    }
+
+    func didStep(_ step: Int, of steps: Int, record: TrainingRecord) {
+        let loss = record.points.last.map { String(format: ", loss %.3f", $0.answerLoss) } ?? ""
+        let speed = record.seconds > 0 ? String(format: ", %.0f tokens/s", Double(record.tokens) / record.seconds) : ""
+        observer.stageAdvanced(Double(step) / Double(steps), detail: "update \(step) of \(steps)\(loss)\(speed)")
+    }
+
+    func shouldStop() -> Bool { false }
+}

@@ -1,0 +1,21 @@
+/// Follows a run. Called on the thread that works.
+public protocol RunObserver: AnyObject {
+    /// - Parameter secondsLeft: an estimate for the whole run; nil when there is none yet.
+    func stageBegan(_ stage: String, number: Int, of count: Int)
+    func stageAdvanced(_ fraction: Double, detail: String)
+    func stageEnded(_ summary: String, reused: Bool)
+    func note(_ text: String)
+}
+
+/// What a run may do.
+public struct RunOptions: Sendable {
+    /// Minutes for adapting, labelling and training together; nil: as many epochs and inputs as the task asks for.
+    public var minutes: Double?
+    /// Threads; 0: one for each core.
+    public var threads = 0
+
+    public init(minutes: Double? = nil, threads: Int = 0) {
+        self.minutes = minutes
+        self.threads = threads
+    }
+}

@@ -1,0 +1,604 @@
+public import Foundation
+internal import LanguageModels
+internal import Tensors
+internal import Tokenizers
+internal import Training
+
+/// The whole loop on one task: adapt the teacher, label, train, evaluate, package.
+///
+/// Every stage is kept in the task's workspace under the content of what goes into it; a run that was killed goes on
+/// where it was, and a run of which nothing changed does nothing.
+public final class TaskRun {
+    /// What a run leaves behind.
+    public struct Outcome: Sendable {
+        public var certificate: Certificate
+        public var package: URL
+        public var report: URL
+        /// Whether every stage was there already.
+        public var didNothing: Bool
+    }
+
+    /// Part of every key: changes when a stage does something else with the same input.
+    private static let revision = "4"
+
+    let task: TaskDefinition
+    let data: Dataset
+    let options: RunOptions
+    let observer: any RunObserver
+    let pool: WorkerPool
+    let compute: Compute
+    let workspace: Workspace
+    private let store = ModelStore()
+    private var stageNumber = 0
+    private var stageCount = 0
+    private var didNothing = true
+    private let isShared: Bool
+
+    /// Reads the task and its data and opens the workspace.
+    ///
+    /// - Throws: ``TaskError``, `WorkspaceError`.
+    public init(folder: URL, options: RunOptions = RunOptions(), observer: any RunObserver) throws {
+        task = try TaskDefinition(folder: folder)
+        data = try Dataset(task)
+        self.options = options
+        self.observer = observer
+        pool = options.threads == 0 ? WorkerPool() : WorkerPool(threadCount: options.threads)
+        compute = Compute(pool: pool)
+        workspace = try Workspace(folder: folder)
+        isShared = task.teacher != nil && task.teacher == task.student.base
+    }
+
+    public func run() async throws -> Outcome {
+        stageCount = 3 + (task.teacher == nil ? 0 : task.adaptation == nil ? 2 : 4)
+        for note in data.notes { observer.note(note) }
+        let base = try openModel(try store.resolve(task.student.base))
+        let baseKey = try modelKey(task.student.base)
+        let vocabulary = try StudentVocabulary(
+            base: try Tokenizer(TokenizerDefinition(base.tokenizerSource)), task: task, data: data)
+
+        let baseline = try await baselineRun()
+        var teachers: [SystemRun] = []
+        var teacherRun: SystemRun?
+        var adaptedRun: SystemRun?
+        var adapted: Adapted?
+        var labels: Labels?
+        if let teacher = task.teacher {
+            teacherRun = try await promptedRun(teacher)
+            if let adaptation = task.adaptation {
+                let own = try isShared ? vocabulary : teacherVocabulary(teacher)
+                adapted = try await adapt(teacher, vocabulary: own, adaptation)
+                adaptedRun = try await adaptedEvaluation(adapted!, vocabulary: own)
+                labels = try await label(adapted!, vocabulary: own, evaluation: adaptedRun!)
+            } else {
+                labels = try await labelPrompted(teacher)
+            }
+        }
+        teachers = [teacherRun, adaptedRun].compactMap { $0 }
+        let trained = try await train(
+            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil, labels: labels)
+        let student = try await studentEvaluation(trained)
+        return try finish(
+            trained, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
+            teachers: teachers)
+    }
+
+    // MARK: Stages
+
+    /// Runs a stage, or takes what it gave the last time.
+    private func stage<Output: Codable>(
+        _ name: String, _ title: String, key: ContentKey, summary: (Output) -> String,
+        produce: () async throws -> Output
+    ) async throws -> Output {
+        stageNumber += 1
+        observer.stageBegan(title, number: stageNumber, of: stageCount)
+        var isReused = false
+        let output = try await workspace.stage(name, key: key, reused: { _ in isReused = true }, produce: produce)
+        if !isReused { didNothing = false }
+        observer.stageEnded(summary(output), reused: isReused)
+        return output
+    }
+
+    private func modelKey(_ model: String) throws -> ContentKey {
+        let path = try store.resolve(model)
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        let url = URL(fileURLWithPath: path)
+        let files =
+            isFolder.boolValue
+            ? try FileManager.default.contentsOfDirectory(at: url, includingPropertiesForKeys: nil)
+                .filter { ["json", "safetensors"].contains($0.pathExtension) }.sorted { $0.path < $1.path } : [url]
+        return try ContentKey.of { builder in
+            for file in files { builder.add(file.lastPathComponent, try workspace.reference(to: file)) }
+        }
+    }
+
+    private func key(_ stage: String, _ add: (inout ContentKey.Builder) throws -> Void) rethrows -> ContentKey {
+        try ContentKey.of { builder in
+            builder.add("revision", Self.revision)
+            builder.add("stage", stage)
+            builder.add("kind", task.kind.rawValue)
+            try add(&builder)
+        }
+    }
+
+    private func quality(_ run: SystemRun) -> String {
+        let score = Scoring(task).score(run.answers, data.test.map(\.output), confidence: task.confidence)
+        return
+            "\(run.name): \(task.metric.rawValue) \(Format.quality(score.value)) (\(Format.quality(score.low))–\(Format.quality(score.high)))"
+    }
+
+    private func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
+
+    private func baselineRun() async throws -> SystemRun {
+        let inputs = data.test.map(\.input)
+        let key = key("baseline") {
+            $0.add("train", data.trainKey)
+            $0.add("test", data.testKey)
+        }
+        return try await stage("baseline", "cheap baseline", key: key, summary: quality) {
+            let baseline = task.baseline(data.train + data.validation)
+            advance(0.5)
+            return try SystemRun.measure(
+                baseline.name, inputs: inputs, singles: 200, parameters: baseline.parameterCount,
+                activeParameters: baseline.parameterCount, bytes: baseline.parameterCount * 4,
+                progress: { self.advance(0.5 + 0.5 * $0) }
+            ) { inputs, _ in
+                inputs.map {
+                    TaskAnswer(
+                        output: baseline.answer($0), confidence: 1, inputTokens: 0, outputTokens: 0, tokens: [],
+                        alternatives: [])
+                }
+            }
+        }
+    }
+
+    private func prompted(_ teacher: String) throws -> PromptedTeacher {
+        let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
+        let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
+        return try PromptedTeacher(
+            model: model, task: task, labels: data.labels, examples: examples, pool: pool)
+    }
+
+    private func promptedRun(_ teacher: String) async throws -> SystemRun {
+        let key = try key("teacher") {
+            $0.add("model", try modelKey(teacher))
+            $0.add("instruction", task.instruction)
+            $0.add("labels", data.labels)
+            $0.add("train", data.trainKey)
+            $0.add("test", data.testKey)
+        }
+        return try await stage("teacher", "teacher as it came", key: key, summary: quality) {
+            let prompted = try prompted(teacher)
+            let c = prompted.model.configuration
+            return try SystemRun.measure(
+                "\(teacher) as it came", inputs: data.test.map(\.input), singles: 24, parameters: c.parameterCount,
+                activeParameters: c.activeParameterCount, bytes: prompted.model.weightBytes, progress: advance
+            ) { try prompted.answer($0, progress: $1) }
+        }
+    }
+
+    private func teacherVocabulary(_ teacher: String) throws -> StudentVocabulary {
+        let source = try openModel(try store.resolve(teacher))
+        return try StudentVocabulary(
+            base: try Tokenizer(TokenizerDefinition(source.tokenizerSource)), task: task, data: data)
+    }
+
+    /// An adapted teacher's file.
+    struct Adapted: Codable {
+        var file: FileReference
+        var record: TrainingRecord
+        var epochs: Double
+    }
+
+    private func adapt(
+        _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
+    ) async throws -> Adapted {
+        let key = try key("adapt") {
+            $0.add("model", try modelKey(teacher))
+            $0.add("train", data.trainKey)
+            $0.add("inputs", data.inputs)
+            try $0.add("adaptation", encoding: adaptation)
+            $0.add("seed", task.training.seed)
+            $0.add("minutes", options.minutes ?? 0)
+        }
+        return try await stage(
+            "adapt", "adapt the teacher", key: key,
+            summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" }
+        ) {
+            let dense = try DenseModel(
+                try openModel(try store.resolve(teacher)),
+                layers: try openModel(try store.resolve(teacher)).configuration.layerCount,
+                origins: vocabulary.origins)
+            let adapter = TeacherAdapter(
+                vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(task.training.seed), compute: compute)
+            func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
+                trainer: Trainer, parameters: Parameters
+            ) {
+                try adapter.trainer(
+                    dense, examples: data.train, validation: Array(data.validation.prefix(32)), epochs: epochs,
+                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
+            }
+            let pace = try await workspace.stage("pace", key: key) {
+                try Pace.measure(wanted: adaptation.epochs, seconds: options.minutes.map { $0 * 60 * 0.3 }, least: 1) {
+                    try trainer(adaptation.epochs, checkpoint: nil, observer: nil).trainer
+                }
+            }
+            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
+            let (trainer, parameters) = try trainer(
+                pace.epochs, checkpoint: checkpoint, observer: TrainingProgress(observer, label: "adapt"))
+            _ = try trainer.run()
+            let path = try file("teachers", key.hexadecimal + ".gguf")
+            try adapter.write(parameters, dense: dense, name: "\(teacher), adapted to \(task.name)", to: path.path)
+            try? FileManager.default.removeItem(at: checkpoint)
+            return Adapted(file: try workspace.reference(to: path), record: trainer.record, epochs: pace.epochs)
+        }
+    }
+
+    private func file(_ folder: String, _ name: String) throws -> URL {
+        let folder = workspace.hiddenFolder.appendingPathComponent(folder)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        return folder.appendingPathComponent(name)
+    }
+
+    private func adaptedModel(_ adapted: Adapted, vocabulary: StudentVocabulary) throws -> TaskModel {
+        let format = vocabulary.format
+        let model = try LanguageModel(
+            contentsOf: workspace.url(of: adapted.file).path,
+            contextLength: format.maximumInputTokens + format.maximumAnswerTokens + 8, pool: pool)
+        return try TaskModel(model: model, format: format, pool: pool)
+    }
+
+    private func adaptedEvaluation(_ adapted: Adapted, vocabulary: StudentVocabulary) async throws -> SystemRun {
+        let key = key("adapted") {
+            $0.add("model", adapted.file)
+            $0.add("test", data.testKey)
+        }
+        return try await stage("adapted", "adapted teacher", key: key, summary: quality) {
+            try measure(
+                try adaptedModel(adapted, vocabulary: vocabulary), name: "\(task.teacher ?? "") adapted", singles: 40)
+        }
+    }
+
+    private func measure(_ model: TaskModel, name: String, singles: Int) throws -> SystemRun {
+        let c = model.model.configuration
+        return try SystemRun.measure(
+            name, inputs: data.test.map(\.input), singles: singles, parameters: c.parameterCount,
+            activeParameters: c.activeParameterCount, bytes: model.model.weightBytes, progress: advance
+        ) { try model.answer($0, progress: $1) }
+    }
+
+    /// What a teacher said to the inputs and to the gold's inputs.
+    struct Labels: Codable {
+        var count: Int
+        var key: ContentKey
+        var rows: [LabelledRow]
+    }
+
+    struct LabelledRow: Codable {
+        var input: String
+        var answer: TaskAnswer
+    }
+
+    private func label(
+        _ adapted: Adapted, vocabulary: StudentVocabulary, evaluation: SystemRun
+    ) async throws -> Labels {
+        var inputs = data.inputs
+        if let minutes = options.minutes {
+            // As many as fit a tenth of the time at the speed of the evaluation.
+            let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
+            let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
+            inputs = Array(inputs.prefix(max(200, fit)))
+        }
+        let all = data.train.map(\.input) + inputs
+        let key = key("label") {
+            $0.add("model", adapted.file)
+            $0.add("inputs", all)
+        }
+        return try await label(all, key: key) {
+            let model = try adaptedModel(adapted, vocabulary: vocabulary)
+            return { try model.answer($0, alternatives: 24) }
+        }
+    }
+
+    private func labelPrompted(_ teacher: String) async throws -> Labels {
+        let key = try key("label") {
+            $0.add("model", try modelKey(teacher))
+            $0.add("instruction", task.instruction)
+            $0.add("train", data.trainKey)
+            $0.add("inputs", data.inputs)
+        }
+        return try await label(data.inputs, key: key) {
+            let model = try prompted(teacher)
+            return { try model.answer($0) }
+        }
+    }
+
+    private func label(
+        _ inputs: [String], key: ContentKey, open: () throws -> ([String]) throws -> [TaskAnswer]
+    ) async throws -> Labels {
+        let summary = { (labels: Labels) in "\(labels.count) answers" }
+        let keys = inputs.map { input in
+            ContentKey.of {
+                $0.add("teacher", key)
+                $0.add("input", input)
+            }
+        }
+        let decoder = JSONDecoder()
+        let labels = try await stage(
+            "label", "teacher labels", key: key, summary: summary
+        ) {
+            var answer: (([String]) throws -> [TaskAnswer])?
+            _ = try await workspace.answers(
+                to: keys, batch: 64,
+                progress: {
+                    observer.stageAdvanced(
+                        Double($0) / Double(max(1, keys.count)), detail: "\($0) of \(keys.count) answers")
+                }
+            ) { indices in
+                if answer == nil { answer = try open() }
+                let clock = ContinuousClock()
+                var given: [TaskAnswer] = []
+                let time = try clock.measure { given = try answer!(indices.map { inputs[$0] }) }
+                let encoder = JSONEncoder()
+                return try zip(indices, given).map { index, own in
+                    StoredAnswer(
+                        request: keys[index], body: try encoder.encode(own), inputTokens: own.inputTokens,
+                        outputTokens: own.outputTokens, usd: 0, seconds: time.seconds / Double(indices.count))
+                }
+            }
+            return Labels(count: keys.count, key: key, rows: [])
+        }
+        var result = labels
+        let stored = try workspace.answers(to: keys)
+        result.rows = try zip(inputs, keys).map { input, key in
+            guard let answer = stored[key] else {
+                throw TaskError("an answer of the teacher is gone from the workspace")
+            }
+            return LabelledRow(input: input, answer: try decoder.decode(TaskAnswer.self, from: answer.body))
+        }
+        return result
+    }
+
+    /// A trained student's files.
+    struct Trained: Codable {
+        var files: [FileReference]
+        var folder: String
+        var record: TrainingRecord
+        var parameters: Int
+        var activeParameters: Int
+        var epochs: Double
+    }
+
+    /// Rows to train on: the gold, and what the teacher said to the other inputs.
+    private func rows(_ vocabulary: StudentVocabulary, labels: Labels?, sharesTokens: Bool) throws -> [TrainingSequence]
+    {
+        let writer = TrainingRows(vocabulary: vocabulary)
+        let gold = Set(data.train.map(\.input))
+        let answers = Dictionary(
+            (labels?.rows ?? []).map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
+        var rows = try data.train.map {
+            try writer.row($0.input, answer: $0.output, teacher: sharesTokens ? answers[$0.input] : nil)
+        }
+        for row in labels?.rows ?? [] where !gold.contains(row.input) {
+            guard !row.answer.output.isEmpty, row.answer.tokens.count <= vocabulary.format.maximumAnswerTokens else {
+                continue
+            }
+            rows.append(
+                try writer.row(
+                    row.input, answer: row.answer.output, teacher: sharesTokens ? row.answer : nil,
+                    weight: Float(max(0.2, row.answer.confidence))))
+        }
+        return rows
+    }
+
+    private func train(
+        base: any WeightSource, baseKey: ContentKey, vocabulary: StudentVocabulary, adapted: Adapted?, labels: Labels?
+    ) async throws -> Trained {
+        let key = try key("train") {
+            $0.add("base", baseKey)
+            if let adapted { $0.add("adapted", adapted.file) }
+            if let labels { $0.add("labels", labels.key) }
+            $0.add("data", data.trainKey)
+            $0.add("inputs", data.inputs)
+            try $0.add("student", encoding: task.student)
+            try $0.add("training", encoding: task.training)
+            $0.add("minutes", options.minutes ?? 0)
+        }
+        let summary = { (trained: Trained) in
+            "\(trained.record.steps) updates, \(Format.count(trained.record.tokens)) tokens in \(Format.duration(trained.record.seconds)); \(Format.count(trained.activeParameters)) of \(Format.count(trained.parameters)) parameters active"
+        }
+        return try await stage("train", "train the student", key: key, summary: summary) {
+            let rows = try rows(vocabulary, labels: labels, sharesTokens: adapted != nil)
+            let held = try data.validation.map {
+                try TrainingRows(vocabulary: vocabulary).row($0.input, answer: $0.output)
+            }
+            let dense: DenseModel
+            if let adapted {
+                dense = try DenseModel(
+                    try GGUFModel(path: workspace.url(of: adapted.file).path), layers: task.student.layers, origins: nil
+                )
+            } else {
+                dense = try DenseModel(base, layers: task.student.layers, origins: vocabulary.origins)
+            }
+            observer.stageAdvanced(0, detail: "carving")
+            let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
+            let configuration = try carver.configuration()
+            var samples: [TrainingSequence] = []
+            var sampled = 0
+            var random = RandomNumbers(seed: UInt64(task.training.seed))
+            for row in rows.shuffled(using: &random) where sampled < 1024 {
+                samples.append(row)
+                sampled += row.tokens.count
+            }
+            let start = try carver.carve(samples: samples)
+            let longest = (rows + held).map(\.tokens.count).max() ?? 1
+            var options = TrainingOptions()
+            options.batch = task.training.batch
+            options.rate = Float(task.training.rate)
+            options.seed = UInt64(task.training.seed)
+            options.checkpointInterval = 100
+            func trainer(_ parameters: Parameters, epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?)
+                throws -> Trainer
+            {
+                var options = options
+                options.epochs = epochs
+                options.validationInterval = max(1, options.steps(sequences: rows.count) / 8)
+                let decoder = TrainableDecoder(
+                    configuration, parameters: parameters, contextLength: max(8, longest), compute: compute)
+                return try Trainer(
+                    model: decoder, data: rows, validation: Array(held.prefix(200)), options: options,
+                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
+            }
+            let limit = self.options.minutes.map { $0 * 60 * 0.5 } ?? task.training.minutes.map { $0 * 60 }
+            let pace = try await workspace.stage("pace", key: key) {
+                try Pace.measure(wanted: task.training.epochs, seconds: limit) {
+                    let copy = Parameters(start.entries.map(\.specification))
+                    copy.values.base.update(from: start.values.base, count: start.values.count)
+                    return try trainer(copy, epochs: task.training.epochs, checkpoint: nil, observer: nil)
+                }
+            }
+            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
+            let own = try trainer(
+                start, epochs: pace.epochs, checkpoint: checkpoint,
+                observer: TrainingProgress(observer, label: "train"))
+            _ = try own.run()
+            let folder = try file("students", key.hexadecimal)
+            let contents = ModelContents(
+                configuration: configuration, tokenizer: vocabulary.tokenizer.definition,
+                chatTemplate: StudentPackage.chatTemplate(vocabulary.format), name: "\(task.name) student",
+                values: { start.array($0) })
+            try StudentPackage.write(contents, format: vocabulary.format, name: task.name, to: folder)
+            try? FileManager.default.removeItem(at: checkpoint)
+            let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+                .sorted { $0.path < $1.path }
+            return Trained(
+                files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal, record: own.record,
+                parameters: configuration.parameterCount, activeParameters: configuration.activeParameterCount,
+                epochs: pace.epochs)
+        }
+    }
+
+    private func studentEvaluation(_ trained: Trained) async throws -> SystemRun {
+        let key = key("student") {
+            for (index, file) in trained.files.enumerated() { $0.add("file \(index)", file) }
+            $0.add("test", data.testKey)
+        }
+        return try await stage("student", "student", key: key, summary: quality) {
+            let package = try StudentPackage(folder: try file("students", trained.folder))
+            var run = try measure(try package.model(pool: pool), name: "student", singles: 200)
+            // The routers' unused experts are weights, too, but not active ones.
+            run.activeParameters = trained.activeParameters
+            return run
+        }
+    }
+
+    private func finish(
+        _ trained: Trained, student: SystemRun, baseline: SystemRun, teacherRun: SystemRun?, adaptedRun: SystemRun?,
+        teachers: [SystemRun]
+    ) throws -> Outcome {
+        let scoring = Scoring(task)
+        let expected = data.test.map(\.output)
+        let hasPrice = task.economics.usdPerMillionInput + task.economics.usdPerMillionOutput > 0
+        func measured(_ run: SystemRun, isPriced: Bool = false) -> Certificate.SystemMeasurement {
+            run.measurement(scoring, expected: expected, task: task, threads: pool.threadCount, isPriced: isPriced)
+        }
+        let systems = Certificate.Systems(
+            teacher: teacherRun.map { measured($0, isPriced: hasPrice) },
+            adaptedTeacher: adaptedRun.map { measured($0) },
+            student: measured(student), baseline: measured(baseline))
+        let stages = try workspace.stageRecords()
+        let seconds = ["adapt", "label", "train"].reduce(0.0) { sum, name in
+            sum + (stages.first { $0.name == name && $0.state == .finished }?.seconds ?? 0)
+        }
+        let verdict = Verdict(
+            task, systems: systems, student: student, baseline: baseline, teachers: teachers, expected: expected,
+            teachingSeconds: seconds, threads: pool.threadCount)
+        let certificate = Certificate(
+            task: task.name, industry: task.industry, kind: task.kind.rawValue,
+            verdict: verdict.ships ? "ship" : "do not ship", sentence: verdict.sentence, reasons: verdict.reasons,
+            systems: systems, quality: verdict.quality, testRows: expected.count, data: data.certificateRows,
+            costs: verdict.costs, seed: task.training.seed, program: "understudy \(Self.version)",
+            machine: Machine.description, threads: pool.threadCount, trainingSeconds: trained.record.seconds,
+            trainingTokens: trained.record.tokens, created: Date.now.formatted(.iso8601))
+        let package = task.folder.appendingPathComponent("student")
+        let report = package.appendingPathComponent("report.html")
+        let key = ContentKey.of { builder in
+            for (index, file) in trained.files.enumerated() { builder.add("file \(index)", file) }
+        }
+        if !didNothing || !isCurrent(package, key: key) {
+            didNothing = false
+            let html = ReportPage(
+                certificate: certificate, task: task, record: trained.record,
+                failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring)
+            ).html
+            try write(package, trained: trained, certificate: certificate, report: html, key: key)
+        }
+        let written = try JSONDecoder().decode(
+            Certificate.self, from: try Data(contentsOf: package.appendingPathComponent("certificate.json")))
+        return Outcome(certificate: written, package: package, report: report, didNothing: didNothing)
+    }
+
+    public static let version = "0.1.0"
+
+    private func isCurrent(_ package: URL, key: ContentKey) -> Bool {
+        let names = [
+            "certificate.json", "report.html", StudentPackage.formatFile, "model.safetensors",
+            StudentPackage.quantizedFile,
+        ]
+        let mark = try? String(contentsOf: package.appendingPathComponent(".source"), encoding: .utf8)
+        return mark == key.hexadecimal
+            && names.allSatisfy { FileManager.default.fileExists(atPath: package.appendingPathComponent($0).path) }
+    }
+
+    /// Copies the student beside the task. The mark is written last: a package without it is made again.
+    private func write(
+        _ package: URL, trained: Trained, certificate: Certificate, report: String, key: ContentKey
+    ) throws {
+        let files = FileManager.default
+        let source = try file("students", trained.folder)
+        do {
+            try files.createDirectory(at: package, withIntermediateDirectories: true)
+            let mark = package.appendingPathComponent(".source")
+            try? files.removeItem(at: mark)
+            for reference in trained.files {
+                let from = workspace.url(of: reference)
+                try LanguageModels.AtomicFile.write(
+                    try Data(contentsOf: from, options: .alwaysMapped),
+                    to: package.appendingPathComponent(from.lastPathComponent).path)
+            }
+            try LanguageModels.AtomicFile.write(
+                try Data(contentsOf: task.folder.appendingPathComponent("task.yaml")),
+                to: package.appendingPathComponent("task.yaml").path)
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            try LanguageModels.AtomicFile.write(
+                try encoder.encode(certificate), to: package.appendingPathComponent("certificate.json").path)
+            try LanguageModels.AtomicFile.write(
+                Data(report.utf8), to: package.appendingPathComponent("report.html").path)
+            try LanguageModels.AtomicFile.write(Data(key.hexadecimal.utf8), to: mark.path)
+        } catch let error as CocoaError {
+            throw TaskError("the package cannot be written: \(error.localizedDescription)", file: package.path)
+        }
+        _ = source
+    }
+
+    private func failures(_ run: SystemRun, scoring: Scoring) -> [ReportPage.Failure] {
+        let wrong = data.test.indices.filter { !scoring.isRight(run.answers[$0], expected: data.test[$0].output) }
+        return wrong.sorted { (run.confidences[$0], $1) > (run.confidences[$1], $0) }.prefix(20).map {
+            ReportPage.Failure(
+                input: data.test[$0].input, expected: data.test[$0].output, answered: run.answers[$0],
+                confidence: run.confidences[$0])
+        }
+    }
+
+    private func confusions(_ run: SystemRun, scoring: Scoring) -> [ReportPage.Confusion] {
+        guard task.kind == .label else { return [] }
+        var counts: [[String]: Int] = [:]
+        for (index, row) in data.test.enumerated() where run.answers[index] != row.output {
+            counts[[row.output, run.answers[index]], default: 0] += 1
+        }
+        return counts.sorted { ($0.value, $1.key[0]) > ($1.value, $0.key[0]) }.prefix(15).map {
+            ReportPage.Confusion(expected: $0.key[0], answered: $0.key[1], count: $0.value)
+        }
+    }
+}

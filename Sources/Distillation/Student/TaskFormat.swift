@@ -1,0 +1,53 @@
+internal import Foundation
+internal import Tokenizers
+
+/// How a task's requests and answers are written in tokens, for a model that does nothing else.
+///
+/// A request is `start input end`, the answer follows, and `end` closes it. A label is one token of its own,
+/// written `→label`. Stored with the model as `understudy.json`.
+package struct TaskFormat: Sendable, Hashable, Codable {
+    package var kind: TaskDefinition.OutputKind
+    package var labels: [String]
+    /// Whether inputs are brought to lower case first, because no answer has upper case.
+    package var lowercases: Bool
+    package var startToken: String
+    package var endToken: String
+    /// The most tokens of an answer.
+    package var maximumAnswerTokens: Int
+    /// The most tokens of an input; of longer ones the middle is left out.
+    package var maximumInputTokens = 480
+
+    static func labelToken(_ label: String) -> String { "→" + label }
+
+    /// - Throws: ``TaskError`` when the tokenizer lacks the marks.
+    func marks(_ tokenizer: Tokenizer) throws -> (start: Int32, end: Int32) {
+        guard let start = tokenizer.id(of: startToken), let end = tokenizer.id(of: endToken) else {
+            throw TaskError("the model's tokenizer has no '\(startToken)' or '\(endToken)'")
+        }
+        return (start, end)
+    }
+
+    func prompt(_ input: String, tokenizer: Tokenizer) throws -> [Int32] {
+        let (start, end) = try marks(tokenizer)
+        var tokens = tokenizer.encode(lowercases ? input.lowercased() : input)
+        if tokens.count > maximumInputTokens {
+            let head = maximumInputTokens / 2
+            tokens = tokens.prefix(head) + tokens.suffix(maximumInputTokens - head)
+        }
+        return [start] + tokens + [end]
+    }
+
+    /// The answer's tokens, and the one that closes it.
+    func answerTokens(_ answer: String, tokenizer: Tokenizer) throws -> [Int32] {
+        let end = try marks(tokenizer).end
+        guard kind == .label else { return tokenizer.encode(answer) + [end] }
+        guard let token = tokenizer.id(of: Self.labelToken(answer)) else {
+            throw TaskError("the model has no token for the label '\(answer)'")
+        }
+        return [token, end]
+    }
+
+    func answer(_ tokens: [Int32], tokenizer: Tokenizer) -> String {
+        tokenizer.decode(tokens, skippingSpecials: true)
+    }
+}

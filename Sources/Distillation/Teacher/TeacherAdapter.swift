@@ -1,0 +1,51 @@
+internal import Foundation
+internal import LanguageModels
+internal import Tensors
+internal import Tokenizers
+internal import Training
+
+/// Fits a local teacher to the gold: low-rank adapters beside every linear layer, the embedding with its new tokens
+/// (Hu et al. 2021), merged and written as Q8_0.
+struct TeacherAdapter {
+    let vocabulary: StudentVocabulary
+    let adaptation: TaskDefinition.Adaptation
+    let seed: UInt64
+    let compute: Compute
+
+    /// α / rank.
+    private static let scale: Float = 2
+
+    func trainer(
+        _ dense: DenseModel, examples: [Example], validation: [Example], epochs: Double, checkpoint: URL?,
+        key: String, observer: (any TrainingObserver)?
+    ) throws -> (trainer: Trainer, parameters: Parameters) {
+        let rows = TrainingRows(vocabulary: vocabulary)
+        let data = try examples.map { try rows.row($0.input, answer: $0.output) }
+        let held = try validation.map { try rows.row($0.input, answer: $0.output) }
+        let parameters = dense.parameters(adapterRank: adaptation.rank, seed: seed)
+        let longest = (data + held).map(\.tokens.count).max() ?? 1
+        let decoder = TrainableDecoder(
+            dense.configuration, parameters: parameters, adapterScale: Self.scale, contextLength: max(8, longest),
+            compute: compute)
+        var options = TrainingOptions()
+        options.epochs = epochs
+        options.batch = 16
+        options.rate = Float(adaptation.rate)
+        options.decay = 0
+        options.seed = seed
+        options.checkpointInterval = 20
+        let trainer = try Trainer(
+            model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
+            observer: observer)
+        return (trainer, parameters)
+    }
+
+    /// Merges the adapters and writes the model.
+    func write(_ parameters: Parameters, dense: DenseModel, name: String, to path: String) throws {
+        parameters.mergeAdapters(dense.configuration, scale: Self.scale, compute: compute)
+        let contents = ModelContents(
+            configuration: dense.configuration, tokenizer: vocabulary.tokenizer.definition, chatTemplate: nil,
+            name: name, values: { parameters.array($0) })
+        try GGUFModelWriter.write(contents, type: .q8_0, to: path)
+    }
+}
