@@ -1,16 +1,30 @@
 SWIFT ?= swift
+UNDERSTUDY = .build/release/understudy
 
-.PHONY: build test lint
+.PHONY: build demo test lint bench docs bootstrap
 
 build: bootstrap
-	$(SWIFT) build -c release
+	$(SWIFT) build -c release --product understudy
+
+demo: build
+	$(UNDERSTUDY) demo finance
 
 test: bootstrap
-	$(SWIFT) test -c release
+	$(SWIFT) build -c release --build-tests
+	@$(UNDERSTUDY) models pull smollm2-135m-instruct || \
+		echo "test: the teacher could not be fetched; the tests that need it are skipped"
+	$(SWIFT) test -c release --skip-build
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
 
-.PHONY: bootstrap
+bench: build
+	@$(UNDERSTUDY) models pull smollm2-135m-instruct
+	$(UNDERSTUDY) benchmark inference --json
+	$(UNDERSTUDY) benchmark training --json
+
+docs:
+	$(SWIFT) package generate-documentation --target Inference
+
 bootstrap:
 	@Scripts/bootstrap

@@ -54,10 +54,20 @@ let package = Package(
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),
         .testTarget(
+            name: "TokenizersTests", dependencies: ["LanguageModels", "Tokenizers"], exclude: ["smollm2_ids.json"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "InferenceTests", dependencies: ["Inference", "LanguageModels", "Tensors", "Tokenizers"],
+            exclude: ["llama.json"],
+            swiftSettings: swiftSettings),
+        .testTarget(
             name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "DistillationTests",
-            dependencies: ["Distillation", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: swiftSettings),
+            dependencies: [
+                "Distillation", "Inference", "LanguageModels", "Tensors", "Tokenizers", "Training",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ], swiftSettings: swiftSettings),
     ]
 )

@@ -71,6 +71,11 @@ public final class Tokenizer: Sendable {
         numbers[Array(token.utf8)]
     }
 
+    /// The token of a single byte; nil where the vocabulary has none: such bytes are lost.
+    public func id(ofByte byte: UInt8) -> Int32? {
+        byteTokens[Int(byte)] < 0 ? nil : byteTokens[Int(byte)]
+    }
+
     private func encode(_ text: String, specials: Bool) -> [Int32] {
         var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
         var ids: [Int32] = []

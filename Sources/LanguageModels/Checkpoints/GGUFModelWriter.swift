@@ -104,7 +104,8 @@ package enum GGUFModelWriter {
             }
         }
         add("output_norm.weight", "model.norm.weight")
-        add("output.weight", "lm_head.weight")
+        // llama.cpp's qwen2moe does not tie the vocabulary projection to the embedding.
+        add("output.weight", c.tiedEmbeddings && c.family == .qwen2MoE ? "model.embed_tokens.weight" : "lm_head.weight")
         return list
     }
 
