@@ -8,7 +8,7 @@ internal import Tokenizers
 
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Figures for this machine.", subcommands: [InferenceBenchmark.self])
+        abstract: "Figures for this machine.", subcommands: [InferenceBenchmark.self, TrainingBenchmark.self])
 
     struct InferenceBenchmark: ParsableCommand {
         static let configuration = CommandConfiguration(

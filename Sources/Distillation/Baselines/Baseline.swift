@@ -195,8 +195,8 @@ package struct WordDictionary: Baseline {
 
     /// One less the share of letters two words have in common in this order.
     private static func distance(_ a: String, _ b: String) -> Double {
-        let a = Array(a.utf8.prefix(40))
-        let b = Array(b.utf8.prefix(40))
+        let a = Array(a.lowercased().utf8.prefix(40))
+        let b = Array(b.lowercased().utf8.prefix(40))
         guard !a.isEmpty, !b.isEmpty else { return 1 }
         var row = [Int](repeating: 0, count: b.count + 1)
         for x in a {

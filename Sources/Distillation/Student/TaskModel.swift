@@ -16,6 +16,18 @@ package struct TaskAnswer: Sendable, Codable {
     /// One for each of `tokens`, where they were asked for and the model chose it; the closing token after a label is
     /// not chosen.
     package var alternatives: [TokenDistribution]
+
+    package init(
+        output: String, confidence: Double, inputTokens: Int, outputTokens: Int, tokens: [Int32],
+        alternatives: [TokenDistribution]
+    ) {
+        self.output = output
+        self.confidence = confidence
+        self.inputTokens = inputTokens
+        self.outputTokens = outputTokens
+        self.tokens = tokens
+        self.alternatives = alternatives
+    }
 }
 
 /// A model that was trained for a task: a student, or an adapted teacher.

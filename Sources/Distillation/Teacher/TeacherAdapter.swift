@@ -29,7 +29,7 @@ struct TeacherAdapter {
             compute: compute)
         var options = TrainingOptions()
         options.epochs = epochs
-        options.batch = 16
+        options.batch = 8
         options.rate = Float(adaptation.rate)
         options.decay = 0
         options.seed = seed

@@ -1,0 +1,99 @@
+import Distillation
+import Foundation
+import Tensors
+import Testing
+
+/// The whole loop on a base with drawn weights: what a run does, not how good it is.
+@Suite(.serialized)
+struct TaskRunTests {
+    private final class Quiet: RunObserver {
+        var stages: [(summary: String, reused: Bool)] = []
+        var advanced = 0
+        func stageBegan(_ stage: String, number: Int, of count: Int) {}
+        func stageAdvanced(_ fraction: Double, detail: String) { advanced += 1 }
+        func stageEnded(_ summary: String, reused: Bool) { stages.append((summary, reused)) }
+        func note(_ text: String) {}
+    }
+
+    private func folder(kind: String, teacher: Bool, answer: (String) -> String) throws -> TemporaryFolder {
+        let folder = try TemporaryFolder()
+        try TinyModel.write(to: folder.url.appendingPathComponent("tiny.gguf").path)
+        let words = ["red", "blue", "tall", "small", "old", "new", "warm", "cold"]
+        var rows: [String] = []
+        for first in words { for second in words { rows.append("\(first) \(second) thing") } }
+        let line = { (input: String) in "{\"input\":\"\(input)\",\"output\":\(answer(input))}" }
+        try folder.write(rows.prefix(40).map(line).joined(separator: "\n"), "gold.jsonl")
+        try folder.write(rows.dropFirst(40).prefix(12).map(line).joined(separator: "\n"), "test.jsonl")
+        try folder.write(rows.dropFirst(52).map { "{\"input\":\"\($0)\"}" }.joined(separator: "\n"), "inputs.jsonl")
+        let base = folder.url.appendingPathComponent("tiny.gguf").path
+        try folder.write(
+            """
+            name: tiny
+            output: {kind: \(kind)}
+            data: {inputs: inputs.jsonl, gold: {train: gold.jsonl, test: test.jsonl}}
+            \(teacher ? "teacher: {model: \(base), adapt: {method: lora, epochs: 1, rank: 4}}" : "")
+            student: {base: \(base), layers: 1, experts: {routed: 3, shared: 1, active: 2}}
+            training: {epochs: 2, batch: 8, rate: 1e-3}
+            """, "task.yaml")
+        return folder
+    }
+
+    private func label(_ input: String) -> String { input.hasPrefix("red") ? "\"hot\"" : "\"other\"" }
+
+    @Test func aLabelTaskRunsToItsCertificateAndThenDoesNothing() async throws {
+        let folder = try folder(kind: "label", teacher: true, answer: label)
+        let first = Quiet()
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: first).run()
+        #expect(!outcome.didNothing)
+        #expect(first.stages.count == 7)
+        #expect(first.advanced > 0)
+        let systems = outcome.certificate.systems
+        #expect(systems.teacher != nil && systems.adaptedTeacher != nil)
+        #expect(outcome.certificate.testRows == 12)
+        #expect(systems.student.interval[0] <= systems.student.value)
+        for name in [
+            "config.json", "model.safetensors", "tokenizer.json", "student.gguf", "understudy.json", "task.yaml",
+            "certificate.json", "report.html",
+        ] {
+            #expect(
+                FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent(name).path), "\(name)")
+        }
+        let model = try StudentPackage(folder: outcome.package).model(pool: WorkerPool(threadCount: 2))
+        let answers = try model.answer(["red cold thing", "new new thing"])
+        #expect(answers.allSatisfy { ["hot", "other"].contains($0.output) && $0.confidence > 0.4 })
+
+        let second = Quiet()
+        let again = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
+        #expect(again.didNothing)
+        #expect(second.stages.allSatisfy { $0.reused })
+        #expect(again.certificate.systems.student.value == systems.student.value)
+
+        // A package that was damaged is made again, without training.
+        try FileManager.default.removeItem(at: outcome.package.appendingPathComponent("student.gguf"))
+        let third = Quiet()
+        let mended = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: third).run()
+        #expect(!mended.didNothing)
+        #expect(third.stages.allSatisfy { $0.reused })
+        #expect(FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent("student.gguf").path))
+    }
+
+    @Test func theSameSeedGivesTheSameStudent() async throws {
+        var files: [Data] = []
+        for _ in 0..<2 {
+            let folder = try folder(kind: "text", teacher: false) { "\"\($0.replacing(" thing", with: ""))\"" }
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet())
+                .run()
+            files.append(try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors")))
+        }
+        #expect(files[0] == files[1])
+    }
+
+    @Test func aJSONTaskRuns() async throws {
+        let folder = try folder(kind: "json", teacher: true) {
+            "{\"colour\":\"\($0.hasPrefix("red") ? "red" : "none")\",\"size\":2}"
+        }
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        #expect(outcome.certificate.systems.student.metric == "exact")
+        #expect(["ship", "do not ship"].contains(outcome.certificate.verdict))
+    }
+}

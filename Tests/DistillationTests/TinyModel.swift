@@ -1,0 +1,51 @@
+import Foundation
+import LanguageModels
+import Tensors
+import Tokenizers
+
+/// A llama of two layers with drawn weights and a byte vocabulary, for runs that need a base but no knowledge.
+enum TinyModel {
+    static func definition() throws -> TokenizerDefinition {
+        let bytes = (UInt8.min...UInt8.max).map { ByteAlphabet.text(of: [$0]) }
+        let specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+        return try TokenizerDefinition(
+            ggufTokens: specials + bytes, merges: [], types: [3, 3, 3] + bytes.map { _ in 1 }, preTokenizer: "smollm",
+            bos: 1, eos: 2)
+    }
+
+    static func write(to path: String) throws {
+        let configuration = ModelConfiguration(
+            family: .llama, vocabularySize: 259, width: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
+            headDimension: 8, feedForwardWidth: 128, contextLength: 1024)
+        var random = RandomNumbers(seed: 5)
+        var values: [String: [Float]] = [:]
+        for (name, shape) in configuration.tensors {
+            let count = shape.reduce(1, *)
+            values[name] =
+                name.hasSuffix("norm.weight")
+                ? [Float](repeating: 1, count: count) : (0..<count).map { _ in 0.15 * random.normal() }
+        }
+        let contents = ModelContents(
+            configuration: configuration, tokenizer: try definition(),
+            chatTemplate:
+                "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+            name: "tiny", values: { values[$0]! })
+        try GGUFModelWriter.write(contents, type: .f32, to: path)
+    }
+}
+
+/// A folder that goes away with the value.
+final class TemporaryFolder {
+    let url: URL
+
+    init() throws {
+        url = FileManager.default.temporaryDirectory.appendingPathComponent("understudy-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
+
+    func write(_ text: String, _ name: String) throws {
+        try Data(text.utf8).write(to: url.appendingPathComponent(name))
+    }
+}
