@@ -21,6 +21,7 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
     targets: [
         .target(name: "CKernels", cSettings: [.define("_GNU_SOURCE", .when(platforms: [.linux]))]),
@@ -63,6 +64,9 @@ let package = Package(
         .testTarget(
             name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "TrainingTests", dependencies: ["LanguageModels", "Tensors", "Training"], swiftSettings: swiftSettings
+        ),
         .testTarget(
             name: "DistillationTests",
             dependencies: [

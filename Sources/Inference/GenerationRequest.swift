@@ -32,11 +32,13 @@ public struct GenerationRequest: Sendable {
     public var choices: ChoiceTree?
     /// How many of the most probable tokens to report for each token chosen; 0: none.
     public var alternatives: Int
+    /// Whether the answer must be one JSON value without spaces between its parts.
+    public var isJSON: Bool
 
     public init(
         prompt: [Int32], prefix: SharedPrefix? = nil, maximumTokens: Int = 128, stopTokens: Set<Int32> = [],
         sampling: SamplingOptions = SamplingOptions(), choices: ChoiceTree? = nil,
-        alternatives: Int = 0
+        alternatives: Int = 0, isJSON: Bool = false
     ) {
         self.prompt = prompt
         self.prefix = prefix
@@ -45,6 +47,7 @@ public struct GenerationRequest: Sendable {
         self.sampling = sampling
         self.choices = choices
         self.alternatives = alternatives
+        self.isJSON = isJSON
     }
 }
 

@@ -1,5 +1,6 @@
 public import LanguageModels
 public import Tensors
+internal import Tokenizers
 
 /// Generates answers for many requests together, on one model and one worker pool.
 ///
@@ -39,6 +40,7 @@ public final class InferenceEngine {
         var node = 0
         var choice: Int?
         var alternatives: [TokenDistribution] = []
+        var json: JSONConstraint?
         var sampler: Sampler
     }
 
@@ -82,6 +84,7 @@ public final class InferenceEngine {
         let number = nextNumber
         nextNumber += 1
         var sequence = Sequence(request: request, tokens: request.prompt, sampler: Sampler(request.sampling))
+        if request.isJSON { sequence.json = JSONConstraint() }
         if let choices = request.choices {
             let forced = choices.forced(from: 0)
             sequence.node = forced.node
@@ -168,6 +171,32 @@ public final class InferenceEngine {
         }
     }
 
+    /// The next token; where the answer must be JSON, among those that can stand there.
+    private func choose(_ sequence: inout Sequence, _ logits: UnsafeBufferPointer<Float>) -> (Int32, Double) {
+        let free = sequence.sampler.choose(logits)
+        let first = Int32(free.place)
+        guard let json = sequence.json else { return (first, free.logProbability) }
+        let stops = sequence.request.stopTokens
+        func after(_ token: Int32) -> JSONConstraint? {
+            if stops.contains(token) { return json.isComplete ? json : nil }
+            let bytes = model.tokenizer.bytes(of: token)
+            var next = json
+            return !bytes.isEmpty && next.accept(bytes) ? next : nil
+        }
+        if let next = after(first) {
+            sequence.json = next
+            return (first, free.logProbability)
+        }
+        let allowed = logits.indices.map(Int32.init).filter { after($0) != nil }
+        // Nothing fits when the vocabulary lacks a byte: the answer then goes on as it would.
+        guard !allowed.isEmpty else { return (first, free.logProbability) }
+        let chosen = sequence.sampler.choose(logits, among: allowed)
+        let token = allowed[chosen.place]
+        sequence.json = after(token)
+        // Its probability among all tokens: being forced is a reason for doubt.
+        return (token, free.logProbability + Double(logits[Int(token)] - logits[free.place]))
+    }
+
     private func advance(_ number: Int, logits: UnsafeBufferPointer<Float>, events: inout [Event]) {
         guard var sequence = sequences[number] else { return }
         let request = sequence.request
@@ -195,16 +224,15 @@ public final class InferenceEngine {
                 }
             }
         } else {
-            let chosen = sequence.sampler.choose(logits)
+            let (token, logProbability) = choose(&sequence, logits)
             if request.alternatives > 0 {
-                sequence.alternatives.append(
-                    .top(request.alternatives, of: logits, among: nil, best: Int32(chosen.place)))
+                sequence.alternatives.append(.top(request.alternatives, of: logits, among: nil, best: token))
             }
-            sequence.logProbability += chosen.logProbability
-            if request.stopTokens.contains(Int32(chosen.place)) {
+            sequence.logProbability += logProbability
+            if request.stopTokens.contains(token) {
                 finish = .stop
             } else {
-                added = [Int32(chosen.place)]
+                added = [token]
                 if before + 1 >= request.maximumTokens { finish = .length }
             }
         }

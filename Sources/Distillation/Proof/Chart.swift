@@ -116,8 +116,9 @@ enum Chart {
                     "<path class=\"axis\" d=\"M\(number(left)) \(number(y(value)))H\(number(Self.width - 16))\"/><text x=\"\(number(left - 8))\" y=\"\(number(y(value) + 4))\" text-anchor=\"end\">\(text)</text>"
             }
             for (value, text) in xTicks {
+                let anchor = value == x.upperBound ? "end" : "middle"
                 result +=
-                    "<text x=\"\(number(x(value)))\" y=\"\(number(Self.height - bottom + 18))\" text-anchor=\"middle\">\(text)</text>"
+                    "<text x=\"\(number(min(x(value) + (anchor == "end" ? 14 : 0), Self.width)))\" y=\"\(number(Self.height - bottom + 18))\" text-anchor=\"\(anchor)\">\(text)</text>"
             }
             return result
         }

@@ -25,9 +25,9 @@ struct StudentVocabulary {
         let start = try name(["<|im_start|>", "<|start_header_id|>"], or: definition.beginToken ?? definition.endToken)
         let end = try name(["<|im_end|>", "<|eot_id|>"], or: definition.endToken ?? definition.beginToken)
 
-        let answers = data.train.map(\.output)
-        let lowercases = task.kind == .text && !answers.contains { $0 != $0.lowercased() }
-        let inputs = (data.train.map(\.input) + data.inputs).map { lowercases ? $0.lowercased() : $0 }
+        let lowercases = task.kind == .text && !data.train.contains { $0.output != $0.output.lowercased() }
+        let answers = data.train.map { TaskFormat.written($0.output, kind: task.kind) }
+        let inputs = (data.train.map(\.input) + data.inputs).map { " " + (lowercases ? $0.lowercased() : $0) }
         var fragments: [String] = []
         switch task.kind {
         case .label: fragments = data.labels.map(TaskFormat.labelToken)
@@ -97,7 +97,7 @@ enum AnswerFragments {
         // {"key":"value" has five parts, {"key": has three.
         guard strings.count >= 3, fragment.hasPrefix("{") || fragment.hasPrefix(",") else { return fragment }
         let words = strings.count >= 5 ? strings[3] : strings[1]
-        return words.isEmpty ? fragment : " " + words.replacing("_", with: " ")
+        return words.isEmpty ? fragment : " " + words.drop { $0 == " " }.replacing("_", with: " ")
     }
 
     /// Words in angle brackets, such as `<number>`.

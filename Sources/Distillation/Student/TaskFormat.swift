@@ -4,7 +4,8 @@ internal import Tokenizers
 /// How a task's requests and answers are written in tokens, for a model that does nothing else.
 ///
 /// A request is `start input end`, the answer follows, and `end` closes it. A label is one token of its own,
-/// written `→label`. Stored with the model as `understudy.json`.
+/// written `→label`. Inputs, texts and the strings of JSON answers begin with a space, so that a word is the same tokens
+/// wherever it stands: copying one is then copying its tokens. Stored with the model as `understudy.json`.
 package struct TaskFormat: Sendable, Hashable, Codable {
     package var kind: TaskDefinition.OutputKind
     package var labels: [String]
@@ -29,7 +30,7 @@ package struct TaskFormat: Sendable, Hashable, Codable {
 
     func prompt(_ input: String, tokenizer: Tokenizer) throws -> [Int32] {
         let (start, end) = try marks(tokenizer)
-        var tokens = tokenizer.encode(lowercases ? input.lowercased() : input)
+        var tokens = tokenizer.encode(Self.spaced(lowercases ? input.lowercased() : input))
         if tokens.count > maximumInputTokens {
             let head = maximumInputTokens / 2
             tokens = tokens.prefix(head) + tokens.suffix(maximumInputTokens - head)
@@ -40,7 +41,7 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     /// The answer's tokens, and the one that closes it.
     func answerTokens(_ answer: String, tokenizer: Tokenizer) throws -> [Int32] {
         let end = try marks(tokenizer).end
-        guard kind == .label else { return tokenizer.encode(answer) + [end] }
+        guard kind == .label else { return tokenizer.encode(Self.written(answer, kind: kind)) + [end] }
         guard let token = tokenizer.id(of: Self.labelToken(answer)) else {
             throw TaskError("the model has no token for the label '\(answer)'")
         }
@@ -48,6 +49,27 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     }
 
     func answer(_ tokens: [Int32], tokenizer: Tokenizer) -> String {
-        tokenizer.decode(tokens, skippingSpecials: true)
+        Self.read(tokenizer.decode(tokens, skippingSpecials: true), kind: kind)
+    }
+
+    private static func spaced(_ text: String) -> String { text.isEmpty ? text : " " + text }
+
+    /// An answer as the model writes it.
+    static func written(_ answer: String, kind: TaskDefinition.OutputKind) -> String {
+        switch kind {
+        case .label: labelToken(answer)
+        case .text: spaced(answer)
+        case .json: (try? JSONParser.parse(answer.utf8))?.mappingStrings(spaced).text ?? answer
+        }
+    }
+
+    /// The answer that a model wrote.
+    static func read(_ text: String, kind: TaskDefinition.OutputKind) -> String {
+        func unspaced(_ text: String) -> String { text.hasPrefix(" ") ? String(text.dropFirst()) : text }
+        switch kind {
+        case .label: return text
+        case .text: return unspaced(text)
+        case .json: return (try? JSONParser.parse(text.utf8))?.mappingStrings(unspaced).text ?? text
+        }
     }
 }

@@ -65,7 +65,7 @@ package final class TaskModel {
             GenerationRequest(
                 prompt: try format.prompt(input, tokenizer: model.tokenizer),
                 maximumTokens: format.maximumAnswerTokens, stopTokens: [end], choices: choices,
-                alternatives: alternatives)
+                alternatives: alternatives, isJSON: format.kind == .json)
         }
         return try engine.answer(requests, progress: progress).map { result in
             let output =

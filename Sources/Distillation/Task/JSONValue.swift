@@ -39,6 +39,16 @@ extension JSONValue: Equatable {
 }
 
 extension JSONValue {
+    /// This value with every string in it, but no key, replaced.
+    func mappingStrings(_ transform: (String) -> String) -> JSONValue {
+        switch self {
+        case .string(let text): .string(transform(text))
+        case .array(let values): .array(values.map { $0.mappingStrings(transform) })
+        case .object(let members): .object(members.map { ($0.key, $0.value.mappingStrings(transform)) })
+        default: self
+        }
+    }
+
     /// Compact text: no spaces, keys in their order.
     public var text: String {
         var result = ""
