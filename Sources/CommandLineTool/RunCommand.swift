@@ -46,6 +46,8 @@ struct RunReport {
             }
             print("")
         }
+        // The table goes to standard output, what follows to standard error: in this order also into one file.
+        fflush(nil)
         if outcome.didNothing { Terminal.note("Nothing changed since the last run: every stage was there.") }
         Terminal.note(outcome.certificate.sentence)
         Terminal.note("report:  \(outcome.report.path)")

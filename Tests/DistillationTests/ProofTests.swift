@@ -128,7 +128,7 @@ struct ProofTests {
             }
             return Data(bytes)
         }
-        for _ in 0..<2000 {
+        for _ in 0..<10_000 {
             try broken(seed).write(to: folder.url.appendingPathComponent("task.yaml"))
             _ = try? TaskDefinition(folder: folder.url)
         }
