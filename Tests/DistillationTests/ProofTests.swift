@@ -71,7 +71,7 @@ struct ProofTests {
             Example(input: "REPL 2 HOSES", output: "replace <num> hoses"),
             Example(input: "PMP U/S", output: "pump unserviceable"),
         ])
-        #expect(words.answer("REPL PMP NOW") == "replace pump NOW")
+        #expect(words.answer("REPL PMP NOW") == "replace pump now")
         #expect(words.answer("") == "")
     }
 
