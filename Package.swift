@@ -17,9 +17,13 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
@@ -35,7 +39,12 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ], swiftSettings: swiftSettings),
         .target(
-            name: "Inference", dependencies: ["LanguageModels", "Tensors", "Tokenizers"], swiftSettings: swiftSettings),
+            name: "Inference",
+            dependencies: [
+                "CKernels", "LanguageModels", "Tensors", "Tokenizers",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ], swiftSettings: swiftSettings),
+        .target(name: "OpenAI", dependencies: ["Tokenizers"], swiftSettings: swiftSettings),
         .target(
             name: "Training", dependencies: ["CKernels", "LanguageModels", "Tensors"], swiftSettings: swiftSettings),
         .target(
@@ -46,10 +55,19 @@ let package = Package(
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Yams", package: "Yams"),
             ], swiftSettings: swiftSettings),
+        .target(
+            name: "Service",
+            dependencies: [
+                "Distillation", "Inference", "LanguageModels", "OpenAI", "Tensors", "Tokenizers",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ], swiftSettings: swiftSettings),
         .executableTarget(
             name: "CommandLineTool",
             dependencies: [
                 "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training", "Distillation",
+                "Service",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),

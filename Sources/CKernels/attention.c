@@ -2,6 +2,7 @@
 #include "attention_kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 static const uk_attention_kernels *kernels(void) {
     switch (uk_isa_active()) {
@@ -32,6 +33,52 @@ void uk_rope(float *x, size_t heads, size_t head_dimension, const float *cos, co
 }
 
 void uk_swiglu(const float *gate, const float *up, size_t n, float *y) { kernels()->swiglu(gate, up, n, y); }
+
+void uk_geglu(const float *gate, const float *up, size_t n, float *y) { kernels()->geglu(gate, up, n, y); }
+
+float uk_log_sum_exp(const float *x, size_t n, size_t *best) {
+    // Blocks keep the running maximum exact and the sum in double.
+    enum { BLOCK = 1024 };
+    float weights[BLOCK], top = -INFINITY;
+    size_t place = 0;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > top) {
+            top = x[i];
+            place = i;
+        }
+    *best = place;
+    if (!(top > -INFINITY) || top == INFINITY) return top;
+    double total = 0;
+    for (size_t i = 0; i < n; i += BLOCK) total += uk_exp_weights(x + i, n - i < BLOCK ? n - i : BLOCK, top, 1, weights);
+    return top + (float)log(total);
+}
+
+float uk_exp_weights(const float *x, size_t n, float top, float factor, float *w) {
+    return kernels()->exp_weights(x, n, top, factor, w);
+}
+
+size_t uk_cache_rows_bytes(uk_cache_format format, size_t d) {
+    return format == UK_CACHE_F16 ? UK_PAGE_TOKENS * d * 2 : UK_PAGE_TOKENS * (d + sizeof(float));
+}
+
+void uk_cache_store(uk_cache_format format, const float *x, size_t d, void *rows, size_t row) {
+    if (format == UK_CACHE_F16) {
+        kernels()->convert_f16(x, d, (uint16_t *)rows + row * d);
+        return;
+    }
+    float greatest = 0;
+    for (size_t i = 0; i < d; i++) {
+        const float size = fabsf(x[i]);
+        if (size > greatest) greatest = size;
+    }
+    int8_t *q = (int8_t *)rows + row * d;
+    const float scale = greatest < INFINITY ? greatest / 127 : 0, inverse = scale > 0 ? 1 / scale : 0;
+    for (size_t i = 0; i < d; i++) {
+        const float level = rintf(x[i] * inverse);
+        q[i] = level == level ? (int8_t)(level > 127 ? 127 : level < -127 ? -127 : level) : 0;
+    }
+    memcpy((uint8_t *)rows + UK_PAGE_TOKENS * d + row * sizeof scale, &scale, sizeof scale);
+}
 
 void uk_add(float *x, const float *y, size_t n) { kernels()->add(x, y, n); }
 

@@ -13,6 +13,8 @@ typedef struct uk_attention_kernels {
     void (*rms_norm)(const float *x, const float *w, size_t n, float epsilon, float *y);
     void (*rope)(float *x, size_t heads, size_t head_dimension, const float *cos, const float *sin);
     void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
+    void (*geglu)(const float *gate, const float *up, size_t n, float *y);
+    float (*exp_weights)(const float *x, size_t n, float top, float factor, float *w);
     void (*add)(float *x, const float *y, size_t n);
     void (*axpy)(float a, const float *y, size_t n, float *x);
     float (*softmax)(float *x, size_t n);
@@ -50,5 +52,15 @@ static inline uk_attention_buffers uk_attention_layout(const uk_attention *a, fl
     b.largest = b.scores + UK_ATTENTION_QUERIES * UK_ATTENTION_KEYS;
     b.total = b.largest + queries;
     return b;
+}
+
+/// The rows of kv head `kv_head` in page `position / 16` that hold `position`; `offset` is that of keys or values.
+static inline const uint8_t *uk_page_rows(const uk_attention *a, size_t offset, size_t kv_head, size_t position) {
+    return (const uint8_t *)a->pages[position / UK_PAGE_TOKENS] + offset + kv_head * a->head_stride;
+}
+
+/// The first position that the token at `position` sees.
+static inline size_t uk_first_seen(const uk_attention *a, size_t position) {
+    return a->window && position + 1 > a->window ? position + 1 - a->window : 0;
 }
 #endif

@@ -5,12 +5,35 @@
 
 #pragma clang assume_nonnull begin
 
+typedef int8_t lanes_b __attribute__((vector_size(UK_LANES)));
+
+/// to[padded] = row `position` of the cache as floats, zeros behind.
+UK_INLINE void load_row(const uk_attention *a, const uint8_t *rows, size_t position, size_t padded, float *to) {
+    const size_t d = a->head_dimension, row = position % UK_PAGE_TOKENS;
+    size_t i = 0;
+    if (a->format == UK_CACHE_F16) {
+        const uint16_t *from = (const uint16_t *)(const void *)rows + row * d;
+        for (; i + UK_LANES <= d; i += UK_LANES) lanes_store(to + i, half_load(from + i));
+        for (; i < d; i++) to[i] = uk_f16_to_f32(from[i]);
+    } else {
+        const int8_t *from = (const int8_t *)rows + row * d;
+        float scale;
+        memcpy(&scale, rows + UK_PAGE_TOKENS * d + row * sizeof scale, sizeof scale);
+        for (; i + UK_LANES <= d; i += UK_LANES) {
+            lanes_b bytes;
+            memcpy(&bytes, from + i, sizeof bytes);
+            lanes_store(to + i, scale * __builtin_convertvector(bytes, lanes_f));
+        }
+        for (; i < d; i++) to[i] = scale * (float)from[i];
+    }
+    for (; i < padded; i++) to[i] = 0;
+}
+
 // One token at a time, all the query heads of the kv head together: each key and value is converted once for them.
 // Scores of a block of keys first, then the online softmax, then the values: in an order that depends on the token's own
 // position only.
 static void attention(const uk_attention *a, size_t kv_head, size_t token_begin, size_t token_end, float *scratch) {
     const size_t d = a->head_dimension, group = a->heads / a->kv_heads;
-    const uint16_t *keys = a->keys + kv_head * a->capacity * d, *values = a->values + kv_head * a->capacity * d;
     const uk_attention_buffers buffers = uk_attention_layout(a, scratch);
     const size_t padded = buffers.padded;
     size_t converted = SIZE_MAX;  // the block whose keys and values the buffers hold, as floats
@@ -22,37 +45,32 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
             total[h] = 0;
             memset(a->out + t * a->out_stride + (kv_head * group + h) * d, 0, d * sizeof(float));
         }
-        const size_t count = a->start + t + 1;
-        for (size_t first = 0; first < count; first += UK_ATTENTION_KEYS) {
+        const size_t count = a->start + t + 1, seen = uk_first_seen(a, a->start + t);
+        for (size_t first = seen / UK_ATTENTION_KEYS * UK_ATTENTION_KEYS; first < count; first += UK_ATTENTION_KEYS) {
             const size_t n = count - first < UK_ATTENTION_KEYS ? count - first : UK_ATTENTION_KEYS;
+            const size_t begin = seen > first ? seen - first : 0;
             if (converted != first) converted_rows = 0;
             converted = first;
             for (; converted_rows < n; converted_rows++) {
-                const uint16_t *key = keys + (first + converted_rows) * d, *value = values + (first + converted_rows) * d;
-                float *key_row = buffers.keys + converted_rows * padded, *value_row = buffers.values + converted_rows * padded;
-                size_t i = 0;
-                for (; i + UK_LANES <= d; i += UK_LANES) {
-                    lanes_store(key_row + i, half_load(key + i));
-                    lanes_store(value_row + i, half_load(value + i));
-                }
-                for (; i < padded; i++) {
-                    key_row[i] = i < d ? uk_f16_to_f32(key[i]) : 0;
-                    value_row[i] = i < d ? uk_f16_to_f32(value[i]) : 0;
-                }
+                const size_t position = first + converted_rows;
+                load_row(a, uk_page_rows(a, a->key_offset, kv_head, position), position, padded,
+                         buffers.keys + converted_rows * padded);
+                load_row(a, uk_page_rows(a, a->value_offset, kv_head, position), position, padded,
+                         buffers.values + converted_rows * padded);
             }
             for (size_t h = 0; h < group; h++) {
                 const float *q = a->q + t * a->q_stride + (kv_head * group + h) * d;
                 float *out = a->out + t * a->out_stride + (kv_head * group + h) * d;
                 float *scores = buffers.scores;
                 float top = largest[h];
-                for (size_t j = 0; j < n; j++) {
+                for (size_t j = begin; j < n; j++) {
                     scores[j] = a->scale * lanes_dot(q, buffers.keys + j * padded, d);
                     if (!(scores[j] <= top)) top = scores[j];
                 }
                 const float correction = largest[h] == top ? 1 : expf(largest[h] - top);
                 largest[h] = top;
                 float sum = 0;
-                for (size_t j = 0; j < n; j += UK_LANES) {
+                for (size_t j = begin; j < n; j += UK_LANES) {
                     if (n - j >= UK_LANES) {
                         const lanes_f p = lanes_exp(lanes_load(scores + j) - top);
                         lanes_store(scores + j, p);
@@ -67,7 +85,7 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
                 for (; i + UK_LANES <= d; i += UK_LANES) {
                     lanes_f even = lanes_load(out + i) * correction, odd = {0};
                     const float *value = buffers.values + i;
-                    size_t j = 0;
+                    size_t j = begin;
                     for (; j + 2 <= n; j += 2) {
                         even += scores[j] * lanes_load(value + j * padded);
                         odd += scores[j + 1] * lanes_load(value + (j + 1) * padded);
@@ -77,7 +95,7 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
                 }
                 for (; i < d; i++) {
                     float value = out[i] * correction;
-                    for (size_t j = 0; j < n; j++) value += scores[j] * buffers.values[j * padded + i];
+                    for (size_t j = begin; j < n; j++) value += scores[j] * buffers.values[j * padded + i];
                     out[i] = value;
                 }
             }
@@ -126,6 +144,35 @@ static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     }
 }
 
+/// gelu with tanh(u) = 2·sigmoid(2u) - 1, so that 0.5·(1 + tanh(u)) is one sigmoid.
+UK_INLINE lanes_f gelu(lanes_f g) { return g * lanes_sigmoid(1.5957691216057308f * (g + 0.044715f * g * g * g)); }
+
+static void geglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += UK_LANES) {
+        const size_t count = n - i < UK_LANES ? n - i : UK_LANES;
+        if (count == UK_LANES) lanes_store(y + i, gelu(lanes_load(gate + i)) * lanes_load(up + i));
+        else lanes_store_some(y + i, gelu(lanes_load_some(gate + i, count)) * lanes_load_some(up + i, count), count);
+    }
+}
+
+static float exp_weights(const float *x, size_t n, float top, float factor, float *w) {
+    lanes_f total = {0};
+    float rest = 0;
+    for (size_t i = 0; i < n; i += UK_LANES) {
+        const size_t count = n - i < UK_LANES ? n - i : UK_LANES;
+        const lanes_f v = count == UK_LANES ? lanes_load(x + i) : lanes_load_some(x + i, count);
+        const lanes_f e = lanes_select(v == v, lanes_exp((v - top) * factor), lanes_all(0));
+        if (count == UK_LANES) {
+            lanes_store(w + i, e);
+            total += e;
+        } else {
+            lanes_store_some(w + i, e, count);
+            for (size_t j = 0; j < count; j++) rest += w[i + j];
+        }
+    }
+    return lanes_sum(total) + rest;
+}
+
 static void add(float *x, const float *y, size_t n) {
     size_t i = 0;
     for (; i + UK_LANES <= n; i += UK_LANES) lanes_store(x + i, lanes_load(x + i) + lanes_load(y + i));
@@ -159,6 +206,6 @@ static void convert_f16(const float *x, size_t n, uint16_t *y) {
     for (; i < n; i++) y[i] = uk_f32_to_f16(x[i]);
 }
 
-const uk_attention_kernels UK_ATTENTION_TABLE = {attention, rms_norm, rope, swiglu, add, axpy, softmax, convert_f16};
+const uk_attention_kernels UK_ATTENTION_TABLE = {attention, rms_norm, rope, swiglu, geglu, exp_weights, add, axpy, softmax, convert_f16};
 
 #pragma clang assume_nonnull end

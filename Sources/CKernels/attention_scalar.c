@@ -1,16 +1,22 @@
 #include "attention_kernels.h"
 
 #include <math.h>
+#include <string.h>
 
-static float dot(const float *x, const uint16_t *h, size_t n) {
-    float total = 0;
-    for (size_t i = 0; i < n; i++) total += x[i] * uk_f16_to_f32(h[i]);
-    return total;
+static float element(const uk_attention *a, const uint8_t *rows, size_t position, size_t i) {
+    const size_t d = a->head_dimension, row = position % UK_PAGE_TOKENS;
+    if (a->format == UK_CACHE_F16) {
+        uint16_t half;
+        memcpy(&half, rows + (row * d + i) * 2, 2);
+        return uk_f16_to_f32(half);
+    }
+    float scale;
+    memcpy(&scale, rows + UK_PAGE_TOKENS * d + row * sizeof scale, sizeof scale);
+    return scale * (float)((const int8_t *)rows)[row * d + i];
 }
 
 static void attention(const uk_attention *a, size_t kv_head, size_t token_begin, size_t token_end, float *scratch) {
     const size_t d = a->head_dimension, group = a->heads / a->kv_heads;
-    const uint16_t *keys = a->keys + kv_head * a->capacity * d, *values = a->values + kv_head * a->capacity * d;
     float *scores = uk_attention_layout(a, scratch).scores;
     for (size_t t = token_begin; t < token_end; t++) {
         for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
@@ -18,23 +24,27 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
             float *out = a->out + t * a->out_stride + head * d;
             float largest = -INFINITY, total = 0;
             for (size_t i = 0; i < d; i++) out[i] = 0;
-            const size_t count = a->start + t + 1;
-            for (size_t first = 0; first < count; first += UK_ATTENTION_KEYS) {
+            const size_t count = a->start + t + 1, seen = uk_first_seen(a, a->start + t);
+            for (size_t first = seen / UK_ATTENTION_KEYS * UK_ATTENTION_KEYS; first < count; first += UK_ATTENTION_KEYS) {
                 const size_t n = count - first < UK_ATTENTION_KEYS ? count - first : UK_ATTENTION_KEYS;
+                const size_t begin = seen > first ? seen - first : 0;
                 float top = largest;
-                for (size_t j = 0; j < n; j++) {
-                    scores[j] = a->scale * dot(q, keys + (first + j) * d, d);
+                for (size_t j = begin; j < n; j++) {
+                    const uint8_t *rows = uk_page_rows(a, a->key_offset, kv_head, first + j);
+                    float sum = 0;
+                    for (size_t i = 0; i < d; i++) sum += q[i] * element(a, rows, first + j, i);
+                    scores[j] = a->scale * sum;
                     if (!(scores[j] <= top)) top = scores[j];
                 }
                 const float correction = largest == top ? 1 : expf(largest - top);
                 largest = top;
                 total *= correction;
                 for (size_t i = 0; i < d; i++) out[i] *= correction;
-                for (size_t j = 0; j < n; j++) {
+                for (size_t j = begin; j < n; j++) {
                     const float p = expf(scores[j] - top);
-                    const uint16_t *v = values + (first + j) * d;
+                    const uint8_t *rows = uk_page_rows(a, a->value_offset, kv_head, first + j);
                     total += p;
-                    for (size_t i = 0; i < d; i++) out[i] += p * uk_f16_to_f32(v[i]);
+                    for (size_t i = 0; i < d; i++) out[i] += p * element(a, rows, first + j, i);
                 }
             }
             for (size_t i = 0; i < d; i++) out[i] /= total;
@@ -65,6 +75,22 @@ static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }
 
+static void geglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        const float g = gate[i];
+        y[i] = 0.5f * g * (1 + tanhf(0.7978845608028654f * (g + 0.044715f * g * g * g))) * up[i];
+    }
+}
+
+static float exp_weights(const float *x, size_t n, float top, float factor, float *w) {
+    float total = 0;
+    for (size_t i = 0; i < n; i++) {
+        w[i] = x[i] == x[i] ? expf((x[i] - top) * factor) : 0;
+        total += w[i];
+    }
+    return total;
+}
+
 static void add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
@@ -89,4 +115,4 @@ static void convert_f16(const float *x, size_t n, uint16_t *y) {
     for (size_t i = 0; i < n; i++) y[i] = uk_f32_to_f16(x[i]);
 }
 
-const uk_attention_kernels uk_attention_scalar = {attention, rms_norm, rope, swiglu, add, axpy, softmax, convert_f16};
+const uk_attention_kernels uk_attention_scalar = {attention, rms_norm, rope, swiglu, geglu, exp_weights, add, axpy, softmax, convert_f16};

@@ -50,7 +50,11 @@ static uk_isa detect(void) {
     return UK_ISA_SCALAR;
 }
 
+// What the calling thread was told to use; -1: nothing.
+static _Thread_local int chosen_isa = -1;
+
 uk_isa uk_isa_active(void) {
+    if (chosen_isa >= 0) return (uk_isa)chosen_isa;
     int isa = atomic_load_explicit(&active_isa, memory_order_relaxed);
     if (isa < 0) {
         isa = (int)detect();
@@ -61,6 +65,6 @@ uk_isa uk_isa_active(void) {
 
 bool uk_isa_select(uk_isa isa) {
     if (!uk_isa_supported(isa)) return false;
-    atomic_store_explicit(&active_isa, (int)isa, memory_order_relaxed);
+    chosen_isa = (int)isa;
     return true;
 }

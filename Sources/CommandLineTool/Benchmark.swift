@@ -58,7 +58,7 @@ struct Benchmark: ParsableCommand {
             var decode: [Double] = []
             for _ in 0..<repetitions {
                 let pass = DecoderPass(model: model, pool: pool)
-                let cache = SequenceCache(model.configuration, capacity: prompt)
+                let cache = SequenceCache(model.configuration)
                 let long = tokens(prompt)
                 let reading = clock.measure {
                     for start in stride(from: 0, to: prompt, by: 512) {
@@ -70,7 +70,7 @@ struct Benchmark: ParsableCommand {
                     }
                 }
                 prefill.append(Double(prompt) / reading.seconds)
-                let caches = (0..<batch).map { _ in SequenceCache(model.configuration, capacity: generate + 1) }
+                let caches = (0..<batch).map { _ in SequenceCache(model.configuration) }
                 _ = pass.run(caches.map { SequenceInput(cache: $0, tokens: [1]) })
                 let generating = clock.measure {
                     for _ in 0..<generate {

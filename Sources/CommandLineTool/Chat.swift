@@ -5,7 +5,7 @@ internal import LanguageModels
 internal import Tensors
 internal import Tokenizers
 
-struct Chat: ParsableCommand {
+struct Chat: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Talk to a model or a student.",
         discussion: "Without --prompt, reads one message a line until the end of the input.")
@@ -18,6 +18,7 @@ struct Chat: ParsableCommand {
     @Option(help: "0: always the most probable token.") var temperature: Float = 0
     @Option(help: "Draw among the most probable tokens that together have this probability.") var topP: Float = 1
     @Option(help: "Seed of the drawing.") var seed: UInt64 = 0
+    @Option(help: "The answer is JSON of the schema in this file.") var schema: String?
     @Option(help: "Threads; 0: one for each core.") var threads = 0
 
     func validate() throws {
@@ -28,59 +29,34 @@ struct Chat: ParsableCommand {
         guard threads >= 0 else { throw ValidationError("--threads must be at least 0.") }
     }
 
-    func run() throws {
+    func run() async throws {
         let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
         let path = try student ?? ModelStore().resolve(model!)
-        let model = try LanguageModel(contentsOf: path, pool: pool)
-        let engine = InferenceEngine(model: model, pool: pool)
-        let asks: (String, inout [ChatMessage]) throws -> String = { text, history in
-            if raw { return text }
-            history.append(ChatMessage(role: "user", content: text))
-            guard let template = model.chatTemplate else {
-                throw ValidationError("\(path) has no chat template; use --raw.")
+        let engine = InferenceEngine(model: try LanguageModel(contentsOf: path, pool: pool), pool: pool)
+        var options = TextOptions(
+            maximumTokens: maxTokens, sampling: SamplingOptions(temperature: temperature, topP: topP, seed: seed))
+        if let schema {
+            guard let data = FileManager.default.contents(atPath: schema) else {
+                throw ValidationError("\(schema): no such file, or not readable")
             }
-            return try template.render(
-                history, beginToken: self.text(model, model.tokenizer.definition.beginToken),
-                endToken: self.text(model, model.tokenizer.definition.endToken))
+            options.constraint = try Constraint(jsonSchema: JSONParser.parse(data))
         }
         var history: [ChatMessage] = []
-        func answer(_ message: String) throws {
-            let written = try asks(message, &history)
-            var tokens = raw ? model.tokenizer.encode(written) : model.tokenizer.encodeParsingSpecials(written)
-            if tokens.isEmpty, let begin = model.tokenizer.definition.beginToken { tokens = [begin] }
-            var stops: Set<Int32> = []
-            for name in ["<|im_end|>", "<|endoftext|>", "<|eot_id|>"] {
-                if let id = model.tokenizer.id(of: name) { stops.insert(id) }
-            }
-            if let end = model.tokenizer.definition.endToken { stops.insert(end) }
-            let request = GenerationRequest(
-                prompt: tokens, maximumTokens: maxTokens, stopTokens: stops,
-                sampling: SamplingOptions(temperature: temperature, topP: topP, seed: seed))
-            _ = try engine.submit(request)
-            var decoder = StreamingDecoder(model.tokenizer)
+        func answer(_ message: String) async throws {
+            history.append(ChatMessage(role: "user", content: message))
             var reply = ""
-            while !engine.isIdle {
-                for case .tokens(_, let added) in engine.step() {
-                    let piece = added.map { decoder.append($0) }.joined()
-                    reply += piece
-                    Terminal.write(piece)
-                }
+            for try await part in raw ? try engine.complete(message, options) : try engine.chat(history, options) {
+                reply += part.text
+                Terminal.write(part.text)
             }
-            let rest = decoder.finish()
-            Terminal.write(rest + (raw && prompt != nil ? "" : "\n"))
-            history.append(ChatMessage(role: "assistant", content: reply + rest))
+            Terminal.write(raw && prompt != nil ? "" : "\n")
+            history.append(ChatMessage(role: "assistant", content: reply))
         }
-        if let prompt { return try answer(prompt) }
+        if let prompt { return try await answer(prompt) }
         while true {
             if isatty(STDIN_FILENO) == 1 { Terminal.write("> ") }
             guard let line = readLine() else { return }
-            if line.isEmpty { continue }
-            if raw { history = [] }
-            try answer(line)
+            if !line.isEmpty { try await answer(line) }
         }
-    }
-
-    private func text(_ model: LanguageModel, _ token: Int32?) -> String {
-        token.map { model.tokenizer.decode([$0]) } ?? ""
     }
 }

@@ -1,259 +1,383 @@
+internal import Foundation
 public import LanguageModels
+internal import Synchronization
 public import Tensors
-internal import Tokenizers
+public import Tokenizers
 
-/// Generates answers for many requests together, on one model and one worker pool.
+/// A model that answers: for a Swift server to keep one of and share between all its requests.
 ///
-/// `step()` is synchronous and does one forward pass; whoever owns the engine calls it until nothing is left. One
-/// owner at a time. An answer does not depend, bit for bit, on the requests that ran beside it.
+///     let engine = InferenceEngine(model: try LanguageModel(contentsOf: "model.gguf"))
+///     for try await part in try engine.chat([ChatMessage(role: "user", content: "Hello!")]) {
+///         print(part.text, terminator: "")
+///     }
 ///
-///     let engine = InferenceEngine(model: try LanguageModel(contentsOf: path))
-///     let results = try engine.answer([GenerationRequest(prompt: tokens)])
-public final class InferenceEngine {
-    /// Limits.
-    public struct Configuration: Sendable, Hashable {
-        /// Sequences that run at a time.
-        public var maximumSequences: Int
-        /// Tokens of one pass.
-        public var maximumBatchTokens: Int
-
-        public init(maximumSequences: Int = 16, maximumBatchTokens: Int = 512) {
-            self.maximumSequences = maximumSequences
-            self.maximumBatchTokens = maximumBatchTokens
-        }
-    }
-
+/// Requests of any number of tasks run together, in batches, on a thread of the engine's own and its worker pool. A
+/// task that is cancelled, or lets go of its stream, frees its memory at the next step.
+public final class InferenceEngine: Sendable {
     public let model: LanguageModel
-    private let pass: DecoderPass
-    private var scheduler: Scheduler
-    private var sequences: [Int: Sequence] = [:]
-    private var nextNumber = 0
+    private let shared: Shared
 
-    private struct Sequence {
-        var request: GenerationRequest
-        var cache: SequenceCache?
-        /// Everything to feed: the prompt, then what was generated.
-        var tokens: [Int32]
-        var fed = 0
-        var answer: [Int32] = []
-        var logProbability = 0.0
-        var node = 0
-        var choice: Int?
-        var alternatives: [TokenDistribution] = []
-        var json: JSONConstraint?
-        var sampler: Sampler
-    }
-
-    /// What happened to a request in a step.
-    public enum Event: Sendable {
-        /// More of the answer.
-        case tokens(request: Int, [Int32])
-        case finished(request: Int, GenerationResult)
-    }
-
-    public init(model: LanguageModel, configuration: Configuration = .init(), pool: WorkerPool = WorkerPool()) {
+    /// - Parameter draft: a smaller model that guesses for this one, where the configuration asks for that.
+    public init(
+        model: LanguageModel,
+        configuration: BatchEngine.Configuration = .init(maximumBatchTokens: 256, maximumWaiting: 1024),
+        pool: WorkerPool = WorkerPool(), draft: LanguageModel? = nil
+    ) {
         self.model = model
-        pass = DecoderPass(model: model, pool: pool)
-        scheduler = Scheduler(
-            maximumSequences: configuration.maximumSequences, maximumTokens: configuration.maximumBatchTokens)
+        shared = Shared(limit: configuration.maximumWaiting)
+        let shared = shared
+        let engine = Unshared(
+            BatchEngine(model: model, configuration: configuration, pool: pool, draft: draft))
+        let thread = Thread { shared.run(engine.value) }
+        thread.name = "understudy-engine"
+        thread.stackSize = 8 << 20
+        thread.start()
     }
 
-    /// Whether there is nothing to do.
-    public var isIdle: Bool { scheduler.isEmpty }
+    deinit { shared.stop() }
 
-    /// Computes a prefix that requests can share.
+    /// How the engine is doing.
+    public var statistics: BatchEngine.Statistics { shared.statistics }
+
+    /// Answers a request, part by part; the last part has the result.
     ///
-    /// - Throws: `InferenceError` for tokens outside the vocabulary and prefixes that fill the context.
-    public func prefix(_ tokens: [Int32]) throws -> SharedPrefix {
-        try check(tokens, room: 1)
-        let cache = SequenceCache(model.configuration, capacity: tokens.count)
-        for start in stride(from: 0, to: tokens.count, by: 512) {
-            let part = Array(tokens[start..<min(start + 512, tokens.count)])
-            _ = pass.run([SequenceInput(cache: cache, tokens: part, rows: .none)])
-        }
-        return SharedPrefix(cache: cache)
+    /// - Throws: `InferenceError`, at once where the queue is full, from the stream where the request makes no sense.
+    public func generate(_ request: GenerationRequest) throws -> GenerationStream {
+        try shared.submit(request)
     }
 
-    /// Takes a request in.
+    /// The whole answer to a request.
     ///
-    /// - Returns: its number in the events to come.
-    /// - Throws: `InferenceError` for an empty prompt, tokens outside the vocabulary, and prompts that fill the context.
-    public func submit(_ request: GenerationRequest) throws -> Int {
-        guard !request.prompt.isEmpty else { throw InferenceError(.emptyPrompt, "the prompt has no tokens") }
-        try check(request.prompt, room: 1 + (request.prefix?.count ?? 0))
-        let number = nextNumber
-        nextNumber += 1
-        var sequence = Sequence(request: request, tokens: request.prompt, sampler: Sampler(request.sampling))
-        if request.isJSON { sequence.json = JSONConstraint() }
-        if let choices = request.choices {
-            let forced = choices.forced(from: 0)
-            sequence.node = forced.node
-            sequence.answer = forced.tokens
-            sequence.tokens += forced.tokens
-        }
-        scheduler.add(number, tokens: sequence.tokens.count)
-        sequences[number] = sequence
-        return number
+    /// - Throws: `InferenceError`; `CancellationError` when the task is cancelled.
+    public func answer(_ request: GenerationRequest) async throws -> GenerationResult {
+        var result: GenerationResult?
+        for try await part in try generate(request) { result = part.result ?? result }
+        guard let result else { throw CancellationError() }
+        return result
     }
 
-    /// Gives a request up; there are no further events of it.
-    public func cancel(_ number: Int) {
-        scheduler.remove(number)
-        sequences[number] = nil
+    /// Continues a text.
+    public func complete(_ text: String, _ options: TextOptions = TextOptions()) throws -> GenerationStream {
+        try generate(options.request(model.tokens(ofText: text), model: model))
     }
 
-    /// One forward pass over what is due.
-    public func step() -> [Event] {
-        let shares = scheduler.next()
-        if shares.isEmpty { return [] }
-        var inputs: [SequenceInput] = []
-        for share in shares {
-            var sequence = sequences[share.request]!
-            let cache =
-                sequence.cache ?? sequence.request.prefix?.cache.fork(room: sequence.tokens.count + 16)
-                ?? SequenceCache(model.configuration, capacity: sequence.tokens.count + 16)
-            let end = sequence.fed + share.tokens
-            let isWhole = end == sequence.tokens.count
-            inputs.append(
-                SequenceInput(
-                    cache: cache, tokens: Array(sequence.tokens[sequence.fed..<end]), rows: isWhole ? .last : .none))
-            sequence.cache = cache
-            sequence.fed = end
-            sequences[share.request] = sequence
-            scheduler.fed(share)
-        }
-        let logits = pass.run(inputs)
-        let width = model.configuration.vocabularySize
-        var events: [Event] = []
-        var row = 0
-        for (index, share) in shares.enumerated() where inputs[index].rows == .last {
-            let start = logits.baseAddress! + row * width
-            row += 1
-            advance(share.request, logits: UnsafeBufferPointer(start: start, count: width), events: &events)
-        }
-        return events
-    }
-
-    /// Answers all requests, in their order.
+    /// Answers a conversation, written with the model's chat template.
     ///
-    /// - Parameter progress: called after each finished answer with their number.
-    /// - Throws: `InferenceError`, before anything runs; what `progress` throws.
-    public func answer(_ requests: [GenerationRequest], progress: ((Int) throws -> Void)? = nil) throws
-        -> [GenerationResult]
-    {
-        var places: [Int: Int] = [:]
-        do {
-            for (place, request) in requests.enumerated() { places[try submit(request)] = place }
-            var results = [GenerationResult?](repeating: nil, count: requests.count)
-            var done = 0
-            while !isIdle {
-                for case .finished(let number, let result) in step() {
-                    if let place = places[number] { results[place] = result }
-                    done += 1
-                    try progress?(done)
+    /// - Throws: `InferenceError` when the model has no chat template; the template's own refusals.
+    public func chat(_ messages: [ChatMessage], _ options: TextOptions = TextOptions()) throws -> GenerationStream {
+        try generate(options.request(model.tokens(of: messages), model: model))
+    }
+
+    /// Waits for the answers under way, refuses new ones, and ends the engine's thread.
+    public func shutDown() async {
+        await shared.drain()
+        shared.stop()
+    }
+}
+
+/// What is usual to say of an answer in text.
+public struct TextOptions: Sendable {
+    /// The most tokens; nil: as many as the context has room for.
+    public var maximumTokens: Int?
+    public var sampling: SamplingOptions
+    public var stop: [String]
+    public var constraint: Constraint?
+
+    public init(
+        maximumTokens: Int? = 512, sampling: SamplingOptions = SamplingOptions(), stop: [String] = [],
+        constraint: Constraint? = nil
+    ) {
+        self.maximumTokens = maximumTokens
+        self.sampling = sampling
+        self.stop = stop
+        self.constraint = constraint
+    }
+
+    func request(_ prompt: [Int32], model: LanguageModel) -> GenerationRequest {
+        let room = max(1, model.configuration.contextLength - prompt.count)
+        return GenerationRequest(
+            prompt: prompt, maximumTokens: min(maximumTokens ?? room, room), stopTokens: model.stopTokens,
+            stopStrings: stop, sampling: sampling, constraint: constraint, writesText: true)
+    }
+}
+
+/// A part of an answer.
+public struct GenerationPart: Sendable {
+    public var progress: GenerationProgress
+    /// With the last part.
+    public var result: GenerationResult?
+
+    /// What is new of the text.
+    public var text: String { progress.text }
+}
+
+/// The parts of one answer as they come. Let go of it, and the request is given up.
+///
+/// Parts that nobody has taken yet are joined into one: a slow reader costs no memory beyond the answer's own.
+public struct GenerationStream: AsyncSequence, Sendable {
+    public typealias Element = GenerationPart
+    fileprivate let mailbox: Mailbox
+
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        fileprivate let mailbox: Mailbox
+
+        /// - Throws: `InferenceError`; `CancellationError` when the task is cancelled.
+        public mutating func next() async throws -> GenerationPart? {
+            let mailbox = mailbox
+            return try await withTaskCancellationHandler {
+                try Task.checkCancellation()
+                return try await mailbox.next()
+            } onCancel: {
+                mailbox.abandon()
+            }
+        }
+    }
+
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(mailbox: mailbox) }
+}
+
+/// Where the engine leaves what one reader takes.
+private final class Mailbox: Sendable {
+    private struct State {
+        var waiting: GenerationPart?
+        var failure: (any Error)?
+        var isDone = false
+        var isAbandoned = false
+        var reader: CheckedContinuation<GenerationPart?, any Error>?
+    }
+
+    private let state = Mutex(State())
+    private let onAbandon: @Sendable () -> Void
+
+    init(onAbandon: @escaping @Sendable () -> Void) { self.onAbandon = onAbandon }
+
+    deinit { abandon() }
+
+    func put(_ part: GenerationPart) {
+        let reader = state.withLock { state -> CheckedContinuation<GenerationPart?, any Error>? in
+            if part.result != nil { state.isDone = true }
+            if let reader = state.reader {
+                state.reader = nil
+                return reader
+            }
+            state.waiting = state.waiting.map { $0.joined(with: part) } ?? part
+            return nil
+        }
+        reader?.resume(returning: part)
+    }
+
+    func fail(_ error: any Error) {
+        let reader = state.withLock { state -> CheckedContinuation<GenerationPart?, any Error>? in
+            guard !state.isDone else { return nil }
+            state.isDone = true
+            if state.reader == nil { state.failure = error }
+            defer { state.reader = nil }
+            return state.reader
+        }
+        reader?.resume(throwing: error)
+    }
+
+    func next() async throws -> GenerationPart? {
+        try await withCheckedThrowingContinuation { continuation in
+            let outcome = state.withLock { state -> Result<GenerationPart?, any Error>? in
+                if let part = state.waiting {
+                    state.waiting = nil
+                    return .success(part)
+                }
+                if let failure = state.failure {
+                    state.failure = nil
+                    return .failure(failure)
+                }
+                if state.isDone { return .success(nil) }
+                precondition(state.reader == nil, "one reader at a time")
+                state.reader = continuation
+                return nil
+            }
+            if let outcome { continuation.resume(with: outcome) }
+        }
+    }
+
+    /// Nobody reads on.
+    func abandon() {
+        let wasRunning = state.withLock { state in
+            guard !state.isDone, !state.isAbandoned else { return false }
+            state.isAbandoned = true
+            return true
+        }
+        guard wasRunning else { return }
+        fail(CancellationError())
+        onAbandon()
+    }
+}
+
+extension GenerationPart {
+    /// Both parts as one.
+    fileprivate func joined(with next: GenerationPart) -> GenerationPart {
+        GenerationPart(progress: progress.joined(with: next.progress), result: next.result)
+    }
+}
+
+/// What the engine's thread and its callers share: what came in, and who waits.
+private final class Shared: Sendable {
+    private struct State {
+        var arrivals: [(id: Int, request: GenerationRequest)] = []
+        var cancelled: [Int] = []
+        var mailboxes: [Int: WeakMailbox] = [:]
+        var nextID = 0
+        var isStopped = false
+        var isDraining = false
+        var statistics = BatchEngine.Statistics()
+        var drained: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private struct WeakMailbox {
+        weak var value: Mailbox?
+    }
+
+    private let state = Mutex(State())
+    private let arrived = DispatchSemaphore(value: 0)
+    private let limit: Int?
+
+    init(limit: Int?) { self.limit = limit }
+
+    var statistics: BatchEngine.Statistics { state.withLock { $0.statistics } }
+
+    func submit(_ request: GenerationRequest) throws -> GenerationStream {
+        let mailbox = try state.withLock { state in
+            guard !state.isStopped, !state.isDraining else {
+                throw InferenceError(.stopped, "the engine is shutting down")
+            }
+            if let limit, state.statistics.waiting + state.arrivals.count >= limit {
+                throw InferenceError(.busy, "\(limit) requests are waiting already; try again later")
+            }
+            let id = state.nextID
+            state.nextID += 1
+            let mailbox = Mailbox { [weak self] in self?.cancel(id) }
+            state.mailboxes[id] = WeakMailbox(value: mailbox)
+            state.arrivals.append((id, request))
+            return mailbox
+        }
+        arrived.signal()
+        return GenerationStream(mailbox: mailbox)
+    }
+
+    private func cancel(_ id: Int) {
+        state.withLock {
+            $0.cancelled.append(id)
+            $0.mailboxes[id] = nil
+        }
+        arrived.signal()
+    }
+
+    func stop() {
+        state.withLock { $0.isStopped = true }
+        arrived.signal()
+    }
+
+    func drain() async {
+        await withCheckedContinuation { continuation in
+            let isIdle = state.withLock { state in
+                state.isDraining = true
+                if state.mailboxes.isEmpty || state.isStopped { return true }
+                state.drained.append(continuation)
+                return false
+            }
+            if isIdle { continuation.resume() }
+        }
+    }
+
+    /// The engine's thread.
+    func run(_ engine: BatchEngine) {
+        var ids: [Int: Int] = [:]
+        var numbers: [Int: Int] = [:]
+        while true {
+            let (arrivals, cancelled, isStopped) = state.withLock { state in
+                defer {
+                    state.arrivals = []
+                    state.cancelled = []
+                }
+                return (state.arrivals, state.cancelled, state.isStopped)
+            }
+            for (id, request) in arrivals {
+                do {
+                    let number = try engine.submit(request)
+                    ids[number] = id
+                    numbers[id] = number
+                } catch {
+                    end(id) { $0?.fail(error) }
                 }
             }
-            return results.map { $0! }
-        } catch {
-            for number in places.keys { cancel(number) }
-            throw error
+            for id in cancelled {
+                if let number = numbers.removeValue(forKey: id) {
+                    engine.cancel(number)
+                    ids[number] = nil
+                }
+            }
+            if isStopped {
+                for id in numbers.keys {
+                    end(id) { $0?.fail(InferenceError(.stopped, "the engine was stopped")) }
+                }
+                finishDraining()
+                return
+            }
+            if engine.isIdle {
+                state.withLock { $0.statistics = engine.statistics }
+                finishDraining()
+                arrived.wait()
+                continue
+            }
+            deliver(engine.step(), &ids, &numbers)
+            state.withLock { $0.statistics = engine.statistics }
         }
     }
 
-    private func check(_ tokens: [Int32], room: Int) throws {
-        let c = model.configuration
-        if let wrong = tokens.first(where: { $0 < 0 || Int($0) >= c.vocabularySize }) {
-            throw InferenceError(.invalidToken, "token \(wrong) is outside the vocabulary of \(c.vocabularySize)")
+    private func deliver(_ events: [BatchEngine.Event], _ ids: inout [Int: Int], _ numbers: inout [Int: Int]) {
+        var parts: [(id: Int, part: GenerationPart)] = []
+        for event in events {
+            switch event {
+            case .progress(let number, let progress):
+                guard let id = ids[number] else { continue }
+                parts.append((id, GenerationPart(progress: progress, result: nil)))
+            case .finished(let number, let result):
+                guard let id = ids.removeValue(forKey: number) else { continue }
+                numbers[id] = nil
+                // The last progress of a request comes just before its result.
+                if let last = parts.indices.last, parts[last].id == id {
+                    parts[last].part.result = result
+                } else {
+                    let nothing = GenerationProgress(
+                        tokens: [], logProbabilities: [], alternatives: [], text: "", promptScores: [])
+                    parts.append((id, GenerationPart(progress: nothing, result: result)))
+                }
+            }
         }
-        guard tokens.count + room <= c.contextLength else {
-            throw InferenceError(
-                .promptTooLong, "the prompt has \(tokens.count + room - 1) tokens, the context \(c.contextLength)")
-        }
-    }
-
-    /// The next token; where the answer must be JSON, among those that can stand there.
-    private func choose(_ sequence: inout Sequence, _ logits: UnsafeBufferPointer<Float>) -> (Int32, Double) {
-        let free = sequence.sampler.choose(logits)
-        let first = Int32(free.place)
-        guard let json = sequence.json else { return (first, free.logProbability) }
-        let stops = sequence.request.stopTokens
-        func after(_ token: Int32) -> JSONConstraint? {
-            if stops.contains(token) { return json.isComplete ? json : nil }
-            let bytes = model.tokenizer.bytes(of: token)
-            var next = json
-            return !bytes.isEmpty && next.accept(bytes) ? next : nil
-        }
-        if let next = after(first) {
-            sequence.json = next
-            return (first, free.logProbability)
-        }
-        let allowed = logits.indices.map(Int32.init).filter { after($0) != nil }
-        // Nothing fits when the vocabulary lacks a byte: the answer then goes on as it would.
-        guard !allowed.isEmpty else { return (first, free.logProbability) }
-        let chosen = sequence.sampler.choose(logits, among: allowed)
-        let token = allowed[chosen.place]
-        sequence.json = after(token)
-        // Its probability among all tokens: being forced is a reason for doubt.
-        return (token, free.logProbability + Double(logits[Int(token)] - logits[free.place]))
-    }
-
-    private func advance(_ number: Int, logits: UnsafeBufferPointer<Float>, events: inout [Event]) {
-        guard var sequence = sequences[number] else { return }
-        let request = sequence.request
-        let before = sequence.answer.count
-        var added: [Int32] = []
-        var finish: GenerationResult.Finish?
-        if let choices = request.choices {
-            let node = choices.nodes[sequence.node]
-            if let choice = node.choice {
-                sequence.choice = choice
-                finish = .stop
+        for (id, part) in parts {
+            if part.result != nil {
+                end(id) { $0?.put(part) }
             } else {
-                let chosen = sequence.sampler.choose(logits, among: node.tokens)
-                if request.alternatives > 0 {
-                    sequence.alternatives.append(
-                        .top(request.alternatives, of: logits, among: node.tokens, best: node.tokens[chosen.place]))
-                }
-                sequence.logProbability += chosen.logProbability
-                let forced = choices.forced(from: node.children[chosen.place])
-                added = [node.tokens[chosen.place]] + forced.tokens
-                sequence.node = forced.node
-                if let choice = choices.nodes[forced.node].choice {
-                    sequence.choice = choice
-                    finish = .stop
-                }
-            }
-        } else {
-            let (token, logProbability) = choose(&sequence, logits)
-            if request.alternatives > 0 {
-                sequence.alternatives.append(.top(request.alternatives, of: logits, among: nil, best: token))
-            }
-            sequence.logProbability += logProbability
-            if request.stopTokens.contains(token) {
-                finish = .stop
-            } else {
-                added = [token]
-                if before + 1 >= request.maximumTokens { finish = .length }
+                state.withLock { $0.mailboxes[id]?.value }?.put(part)
             }
         }
-        sequence.answer += added
-        sequence.tokens += added
-        let length = (request.prefix?.count ?? 0) + sequence.tokens.count
-        if finish == nil, length > model.configuration.contextLength { finish = .context }
-        if !added.isEmpty { events.append(.tokens(request: number, added)) }
-        guard let finish else {
-            scheduler.extend(number, tokens: added.count)
-            sequences[number] = sequence
-            return
-        }
-        scheduler.remove(number)
-        sequences[number] = nil
-        events.append(
-            .finished(
-                request: number,
-                GenerationResult(
-                    tokens: sequence.answer, finish: finish, logProbability: sequence.logProbability,
-                    choice: sequence.choice, promptTokens: (request.prefix?.count ?? 0) + request.prompt.count,
-                    alternatives: sequence.alternatives)))
     }
+
+    private func end(_ id: Int, _ last: (Mailbox?) -> Void) {
+        // Taken out first: what the mailbox does when it goes must not find the lock held.
+        let mailbox = state.withLock { $0.mailboxes.removeValue(forKey: id)?.value }
+        last(mailbox)
+    }
+
+    private func finishDraining() {
+        let waiting = state.withLock { state in
+            guard state.mailboxes.isEmpty || state.isStopped else { return [CheckedContinuation<Void, Never>]() }
+            defer { state.drained = [] }
+            return state.drained
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+}
+
+/// Hands the engine over to its thread, the only one that ever touches it.
+private struct Unshared: @unchecked Sendable {
+    let value: BatchEngine
+    init(_ value: BatchEngine) { self.value = value }
 }

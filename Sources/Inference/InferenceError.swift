@@ -13,6 +13,19 @@ public struct InferenceError: Error, Sendable, Hashable, CustomStringConvertible
         public static let emptyPrompt = Code(rawValue: "empty_prompt")
         public static let invalidToken = Code(rawValue: "invalid_token")
         public static let promptTooLong = Code(rawValue: "prompt_too_long")
+        /// A number that makes no sense.
+        public static let invalidOption = Code(rawValue: "invalid_option")
+        /// A regular expression or schema that is wrong or asks for what is not supported.
+        public static let unsupportedConstraint = Code(rawValue: "unsupported_constraint")
+        /// The queue is full: ask again later.
+        public static let busy = Code(rawValue: "busy")
+        /// The request needs more memory for keys and values than there is.
+        public static let tooLarge = Code(rawValue: "too_large")
+        /// The engine was stopped.
+        public static let stopped = Code(rawValue: "stopped")
+        public static let noChatTemplate = Code(rawValue: "no_chat_template")
+        /// The model's vocabulary does not fit.
+        public static let mismatch = Code(rawValue: "mismatch")
     }
 
     public var code: Code

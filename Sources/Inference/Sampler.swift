@@ -1,67 +1,233 @@
+internal import CKernels
 internal import Foundation
 internal import Tensors
 
-/// Chooses one token from a row of logits.
+/// Chooses one token from a row of logits, for one request.
 struct Sampler {
-    private let options: SamplingOptions
-    private var random: RandomNumbers
+    /// What was chosen.
+    struct Choice {
+        var token: Int32
+        /// Its place among the allowed ones.
+        var place: Int
+        /// Logarithm of its probability before penalties and temperature: among all tokens, or the allowed ones.
+        var logProbability: Double
+    }
 
-    init(_ options: SamplingOptions) {
+    let options: SamplingOptions
+    private var random: RandomNumbers
+    /// How often the answer has each token, and which tokens the prompt has; kept where a penalty needs them.
+    private var counts: [Int32: Int] = [:]
+    private var promptTokens: Set<Int32> = []
+
+    init(_ options: SamplingOptions, prompt: [Int32] = []) {
         self.options = options
         random = RandomNumbers(seed: options.seed)
+        if options.repetitionPenalty != 1 { promptTokens = Set(prompt) }
+    }
+
+    /// The answer went on by this token.
+    mutating func note(_ token: Int32) {
+        if !options.leavesLogits { counts[token, default: 0] += 1 }
+    }
+
+    /// The most probable of a few tokens, or one drawn from them.
+    mutating func choose(_ logits: UnsafeMutableBufferPointer<Float>, among allowed: [Int32]) -> Choice {
+        var own = allowed.map { logits[Int($0)] }
+        let (best, total) = Self.summary(&own)
+        var place = best
+        if options.temperature > 0, own[best] > -.infinity {
+            own.withUnsafeMutableBufferPointer { place = draw($0, top: $0[best]) ?? best }
+        }
+        let raw = logits[Int(allowed[place])]
+        return Choice(token: allowed[place], place: place, logProbability: Double(raw - total))
     }
 
     /// - Parameters:
-    ///   - logits: [vocabulary]; not a number counts as impossible.
-    ///   - allowed: token numbers to choose among; nil: all.
-    /// - Returns: the place in `allowed` (or the token) and the logarithm of its probability among them, before temperature.
-    mutating func choose(_ logits: UnsafeBufferPointer<Float>, among allowed: [Int32]? = nil) -> (
-        place: Int, logProbability: Double
-    ) {
-        let count = allowed?.count ?? logits.count
-        func logit(_ place: Int) -> Float {
-            let value = logits[allowed.map { Int($0[place]) } ?? place]
-            return value.isNaN ? -.infinity : value
-        }
+    ///   - logits: [vocabulary], written to; not a number counts as impossible.
+    ///   - allows: whether a token can stand here; nil: all can.
+    ///   - mask: all that can, asked for when the first choice can not.
+    mutating func choose(
+        _ logits: UnsafeMutableBufferPointer<Float>, allows: ((Int32) -> Bool)? = nil, mask: (() -> TokenMask)? = nil
+    ) -> Choice? {
         var best = 0
-        var top = logit(0)
-        for place in 1..<max(count, 1) {
-            let value = logit(place)
-            if value > top {
-                top = value
-                best = place
+        let total = uk_log_sum_exp(logits.baseAddress!, logits.count, &best)
+        let top = logits[best]
+        func probability(_ token: Int) -> Double {
+            let value = logits[token]
+            return value.isNaN ? -.infinity : Double(value - total)
+        }
+        if options.leavesLogits, options.temperature == 0, allows?(Int32(best)) ?? true {
+            return Choice(token: Int32(best), place: best, logProbability: Double(top - total))
+        }
+        // Log-probabilities are the model's own: they are read before anything is changed.
+        var original: [Int: Float] = [:]
+        if !options.leavesLogits { penalize(logits, &original) }
+        if let mask {
+            let allowed = mask()
+            for index in logits.indices where !allowed.contains(Int32(index)) {
+                logits[index] = -.infinity
             }
         }
-        guard top.isFinite else { return (best, -.infinity) }
-        var sum = 0.0
-        for place in 0..<count { sum += exp(Double(logit(place) - top)) }
-        if options.temperature > 0 { best = draw(count, top: top, logit) }
-        return (best, Double(logit(best) - top) - log(sum))
+        var chosen = 0
+        var greatest = -Float.infinity
+        for index in logits.indices where logits[index] > greatest {
+            greatest = logits[index]
+            chosen = index
+        }
+        if greatest == -.infinity, mask != nil { return nil }
+        if options.temperature > 0, greatest > -.infinity {
+            chosen = draw(logits, top: greatest) ?? chosen
+        }
+        let logProbability = original[chosen].map { Double($0 - total) } ?? probability(chosen)
+        return Choice(token: Int32(chosen), place: chosen, logProbability: logProbability)
     }
 
-    private mutating func draw(_ count: Int, top: Float, _ logit: (Int) -> Float) -> Int {
-        var candidates = (0..<count).map { place in
-            (place: place, weight: exp(Double(logit(place) - top) / Double(options.temperature)))
+    private func penalize(_ logits: UnsafeMutableBufferPointer<Float>, _ original: inout [Int: Float]) {
+        func edit(_ token: Int32, _ change: (inout Float) -> Void) {
+            let index = Int(token)
+            guard logits.indices.contains(index) else { return }
+            if original[index] == nil { original[index] = logits[index] }
+            change(&logits[index])
         }
-        if options.topK > 0 || options.topP < 1 {
-            candidates.sort { $0.weight > $1.weight }
-            if options.topK > 0 { candidates.removeLast(max(0, count - options.topK)) }
-            let total = candidates.reduce(0) { $0 + $1.weight }
-            var kept = 0.0
-            var length = 0
-            while length < candidates.count, length == 0 || kept < Double(options.topP) * total {
-                kept += candidates[length].weight
-                length += 1
+        if options.repetitionPenalty != 1 {
+            for token in promptTokens.union(counts.keys) {
+                edit(token) { $0 = $0 > 0 ? $0 / options.repetitionPenalty : $0 * options.repetitionPenalty }
             }
-            candidates.removeLast(candidates.count - length)
         }
-        let total = candidates.reduce(0) { $0 + $1.weight }
-        var rest = Double(random.uniform()) * total
-        for candidate in candidates {
-            rest -= candidate.weight
-            if rest < 0 { return candidate.place }
+        if options.presencePenalty != 0 || options.frequencyPenalty != 0 {
+            for (token, count) in counts {
+                edit(token) { $0 -= options.presencePenalty + options.frequencyPenalty * Float(count) }
+            }
         }
-        return candidates[candidates.count - 1].place
+        for (token, bias) in options.logitBias { edit(token) { $0 += bias } }
+    }
+
+    static func logSumExp(_ row: UnsafeMutableBufferPointer<Float>, _ best: inout Int) -> Float {
+        uk_log_sum_exp(row.baseAddress!, row.count, &best)
+    }
+
+    private static func summary(_ logits: inout [Float]) -> (best: Int, total: Float) {
+        var best = 0
+        let total = uk_log_sum_exp(logits, logits.count, &best)
+        return (best, total)
+    }
+
+    /// Draws a place by its weight exp((logit - top) / temperature) among what the filters leave.
+    private mutating func draw(_ logits: UnsafeMutableBufferPointer<Float>, top: Float) -> Int? {
+        let uniform = Double(random.next() >> 11) * 0x1p-53
+        return withUnsafeTemporaryAllocation(of: Float.self, capacity: logits.count) { weights in
+            let factor = 1 / options.temperature
+            _ = uk_exp_weights(logits.baseAddress!, logits.count, top, factor, weights.baseAddress!)
+            if options.topK == 0, options.topP >= 1, options.minP == 0, options.typicalP >= 1 {
+                var total = 0.0
+                for weight in weights { total += Double(weight) }
+                return Self.pick(weights.indices.lazy.map { ($0, weights[$0]) }, uniform * total)
+            }
+            let candidates = filtered(weights)
+            let total = candidates.reduce(0) { $0 + Double($1.weight) }
+            return Self.pick(candidates.lazy.map { ($0.place, $0.weight) }, uniform * total)
+        }
+    }
+
+    private static func pick(_ candidates: some Sequence<(Int, Float)>, _ target: Double) -> Int? {
+        var rest = target
+        var last: Int?
+        for (place, weight) in candidates where weight > 0 {
+            last = place
+            rest -= Double(weight)
+            if rest < 0 { return place }
+        }
+        return last
+    }
+
+    private struct Candidate {
+        var place: Int
+        var weight: Float
+    }
+
+    /// Candidates that are left, the most probable first.
+    private func filtered(_ weights: UnsafeMutableBufferPointer<Float>) -> [Candidate] {
+        var candidates: [Candidate]
+        if options.topK > 0, options.topK < weights.count {
+            candidates = Self.greatest(options.topK, of: weights)
+        } else if options.minP > 0, options.typicalP >= 1 {
+            // The greatest weight is 1. What min-p drops would be dropped at the end anyway, but counts for top-p.
+            candidates = options.topP < 1 ? Self.covering(options.topP, of: weights) : []
+            if options.topP >= 1 {
+                for place in weights.indices where weights[place] >= options.minP {
+                    candidates.append(Candidate(place: place, weight: weights[place]))
+                }
+                candidates.sort { ($0.weight, $1.place) > ($1.weight, $0.place) }
+            }
+            return Array(candidates.prefix { $0.weight >= options.minP })
+        } else if options.typicalP >= 1 {
+            return Self.covering(options.topP, of: weights)
+        } else {
+            candidates = Self.greatest(weights.count, of: weights)
+        }
+        if options.typicalP < 1 {
+            let total = candidates.reduce(0) { $0 + Double($1.weight) }
+            let surprises = candidates.map { -log(Double($0.weight) / total) }
+            let entropy = zip(candidates, surprises).reduce(0) { $0 + Double($1.0.weight) / total * $1.1 }
+            let order = candidates.indices.sorted {
+                (abs(surprises[$0] - entropy), $0) < (abs(surprises[$1] - entropy), $1)
+            }
+            var kept: [Candidate] = []
+            var mass = 0.0
+            for index in order {
+                kept.append(candidates[index])
+                mass += Double(candidates[index].weight)
+                if mass >= Double(options.typicalP) * total { break }
+            }
+            candidates = kept.sorted { ($0.weight, $1.place) > ($1.weight, $0.place) }
+        }
+        if options.topP < 1 {
+            let total = candidates.reduce(0) { $0 + Double($1.weight) }
+            var mass = 0.0
+            let end = candidates.firstIndex {
+                mass += Double($0.weight)
+                return mass >= Double(options.topP) * total
+            }
+            if let end { candidates.removeLast(candidates.count - end - 1) }
+        }
+        if options.minP > 0, let first = candidates.first {
+            candidates = candidates.filter { $0.weight >= options.minP * first.weight }
+        }
+        return candidates
+    }
+
+    /// The fewest greatest weights that together have this share of all.
+    private static func covering(_ share: Float, of weights: UnsafeMutableBufferPointer<Float>) -> [Candidate] {
+        var total = 0.0
+        for weight in weights { total += Double(weight) }
+        var count = 64
+        while true {
+            let candidates = greatest(count, of: weights)
+            var mass = 0.0
+            for (index, candidate) in candidates.enumerated() {
+                mass += Double(candidate.weight)
+                if mass >= Double(share) * total { return Array(candidates[...index]) }
+            }
+            if candidates.count < count || count >= weights.count { return candidates }
+            count *= 8
+        }
+    }
+
+    /// The greatest weights above zero, sorted; of equals the first.
+    private static func greatest(_ count: Int, of weights: UnsafeMutableBufferPointer<Float>) -> [Candidate] {
+        var kept: [Candidate] = []
+        var least: Float = 0
+        func cut() {
+            kept.sort { ($0.weight, $1.place) > ($1.weight, $0.place) }
+            if kept.count > count { kept.removeLast(kept.count - count) }
+            if kept.count == count { least = kept[count - 1].weight }
+        }
+        for place in weights.indices where weights[place] > least {
+            kept.append(Candidate(place: place, weight: weights[place]))
+            if kept.count >= 2 * count { cut() }
+        }
+        cut()
+        return kept
     }
 }
 
@@ -70,38 +236,36 @@ extension Double {
 }
 
 extension TokenDistribution {
-    /// - Parameters:
-    ///   - allowed: tokens to look at; nil: all.
-    ///   - best: a token whose logit is near the highest, for a safe exponential.
+    /// - Parameter allowed: tokens to look at; nil: all.
     static func top(
-        _ count: Int, of logits: UnsafeBufferPointer<Float>, among allowed: [Int32]?, best: Int32
+        _ count: Int, of logits: UnsafeMutableBufferPointer<Float>, among allowed: [Int32]? = nil
     ) -> TokenDistribution {
-        let reference = logits[Int(best)].isFinite ? logits[Int(best)] : 0
-        var sum = 0.0
-        var kept: [(token: Int32, weight: Float)] = []
+        var kept: [(token: Int32, logit: Float)] = []
         var least: Float = -.infinity
-        func visit(_ token: Int32) {
-            let logit = logits[Int(token)]
-            guard logit > -.infinity else { return }
-            sum += exp(Double(logit - reference))
-            guard kept.count < count || logit > least else { return }
+        var total: Float
+        func visit(_ token: Int32, _ logit: Float) {
+            guard logit > least else { return }
             kept.append((token, logit))
             // Twice the room, so that sorting is rare.
             if kept.count >= 2 * count {
-                kept.sort { ($0.weight, $1.token) > ($1.weight, $0.token) }
+                kept.sort { ($0.logit, $1.token) > ($1.logit, $0.token) }
                 kept.removeLast(kept.count - count)
-                least = kept[count - 1].weight
+                least = kept[count - 1].logit
             }
         }
+        var best = 0
         if let allowed {
-            for token in allowed { visit(token) }
+            let own = allowed.map { logits[Int($0)] }
+            total = uk_log_sum_exp(own, own.count, &best)
+            for (token, logit) in zip(allowed, own) { visit(token, logit) }
         } else {
-            for token in logits.indices { visit(Int32(token)) }
+            total = uk_log_sum_exp(logits.baseAddress!, logits.count, &best)
+            for token in logits.indices { visit(Int32(token), logits[token]) }
         }
-        kept.sort { ($0.weight, $1.token) > ($1.weight, $0.token) }
-        let best = kept.prefix(count)
-        let probabilities = best.map { Float(exp(Double($0.weight - reference)) / max(sum, .leastNormalMagnitude)) }
+        kept.sort { ($0.logit, $1.token) > ($1.logit, $0.token) }
+        let first = kept.prefix(count)
+        let probabilities = first.map { Float(exp(Double($0.logit - total))) }
         return TokenDistribution(
-            tokens: best.map(\.token), probabilities: probabilities, tail: max(0, 1 - probabilities.reduce(0, +)))
+            tokens: first.map(\.token), probabilities: probabilities, tail: max(0, 1 - probabilities.reduce(0, +)))
     }
 }

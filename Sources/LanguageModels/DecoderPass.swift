@@ -7,6 +7,17 @@ package struct SequenceInput {
         case none
         case last
         case all
+        /// The last so many.
+        case tail(Int)
+
+        func count(of tokens: Int) -> Int {
+            switch self {
+            case .none: 0
+            case .last: min(1, tokens)
+            case .all: tokens
+            case .tail(let wanted): min(wanted, tokens)
+            }
+        }
     }
 
     package var cache: SequenceCache
@@ -30,6 +41,7 @@ package final class DecoderPass {
 
     private var stream = FloatBuffer(count: 0)
     private var projections = FloatBuffer(count: 0)
+    private var branch = FloatBuffer(count: 0)
     private var logits = FloatBuffer(count: 0)
     private let normed: ActivationRows
     private let attended: ActivationRows
@@ -55,13 +67,13 @@ package final class DecoderPass {
         var wanted: [Int] = []
         for (sequence, input) in inputs.enumerated() {
             let start = input.cache.count
-            input.cache.reserve(start + input.tokens.count)
+            let hasRoom = input.cache.reserve(start + input.tokens.count)
+            precondition(hasRoom, "DecoderPass: no pages for \(start + input.tokens.count) tokens")
+            let firstWanted = input.tokens.count - input.rows.count(of: input.tokens.count)
             for (index, token) in input.tokens.enumerated() {
                 precondition(
                     token >= 0 && Int(token) < c.vocabularySize, "token \(token) of \(c.vocabularySize)")
-                if input.rows == .all || (input.rows == .last && index == input.tokens.count - 1) {
-                    wanted.append(places.count)
-                }
+                if index >= firstWanted { wanted.append(places.count) }
                 places.append(TokenPlace(token: token, sequence: sequence, position: start + index))
             }
         }
@@ -99,6 +111,7 @@ package final class DecoderPass {
                     matrix: model.head, rows: normed, count: live, output: logits.base, stride: c.vocabularySize)
             ],
             on: pool)
+        if c.logitScale != 1 { uk_scale(logits.base, live * c.vocabularySize, c.logitScale) }
         return UnsafeMutableBufferPointer(start: logits.base, count: live * c.vocabularySize)
     }
 
@@ -156,14 +169,17 @@ package final class DecoderPass {
                 .init(matrix: block.value.matrix, rows: normed, count: rows, output: p + q + k, stride: stride),
             ], on: pool)
         let half = c.headDimension / 2
+        let rotary = model.rotary(layer)
         forRows(rows) { row in
             let place = places[row]
             let own = p + row * stride
             if let bias = block.query.bias { uk_add(own, bias.base, q) }
             if let bias = block.key.bias { uk_add(own + q, bias.base, k) }
             if let bias = block.value.bias { uk_add(own + q + k, bias.base, k) }
-            let cosines = self.model.rope.cosines.base + place.position * half
-            let sines = self.model.rope.sines.base + place.position * half
+            if let weights = block.queryNorm { self.normalizeHeads(own, c.headCount, weights) }
+            if let weights = block.keyNorm { self.normalizeHeads(own + q, c.keyValueHeadCount, weights) }
+            let cosines = rotary.cosines.base + place.position * half
+            let sines = rotary.sines.base + place.position * half
             uk_rope(own, c.headCount + c.keyValueHeadCount, c.headDimension, cosines, sines)
             inputs[place.sequence].cache.store(
                 layer: layer, position: place.position, keys: own + q, values: own + q + k)
@@ -178,11 +194,14 @@ package final class DecoderPass {
         var tasks: [(arguments: uk_attention, head: Int, begin: Int, end: Int)] = []
         var row = 0
         for input in inputs where !input.tokens.isEmpty {
+            let cache = input.cache
             let arguments = uk_attention(
                 heads: c.headCount, kv_heads: c.keyValueHeadCount, head_dimension: c.headDimension,
-                tokens: input.tokens.count, start: input.cache.count, q: queries + row * stride, q_stride: stride,
-                keys: input.cache.keys(layer), values: input.cache.values(layer), capacity: input.cache.capacity,
-                scale: 1 / Float(c.headDimension).squareRoot(), out: attended.row(row), out_stride: attended.width)
+                tokens: input.tokens.count, start: cache.count, q: queries + row * stride, q_stride: stride,
+                format: cache.pool.format.kernel, pages: cache.addresses, key_offset: cache.keyOffset(layer),
+                value_offset: cache.valueOffset(layer), head_stride: cache.pool.headBytes,
+                window: model.window(layer) ?? 0, scale: model.attentionScale, out: attended.row(row),
+                out_stride: attended.width)
             // The last tokens see the most: they come first, so that threads end together.
             let begins = Swift.stride(from: 0, to: input.tokens.count, by: tokenBlock)
             for begin in begins.reversed() {
@@ -212,27 +231,58 @@ package final class DecoderPass {
         }
     }
 
-    /// stream += attended · Wₒᵀ.
-    private func project(_ layer: Int, rows: Int) {
-        PackedProduct.run(
-            [
-                PackedProduct(
-                    matrix: model.blocks[layer].output, rows: attended, count: rows, output: stream.base,
-                    stride: model.configuration.width, accumulate: true)
-            ], on: pool)
+    private func normalizeHeads(_ x: UnsafeMutablePointer<Float>, _ heads: Int, _ weights: FloatBuffer) {
+        let c = model.configuration
+        for head in 0..<heads {
+            let row = x + head * c.headDimension
+            uk_rms_norm(row, weights.base, c.headDimension, c.normEpsilon, row)
+        }
     }
 
-    /// stream += feed-forward(norm(stream)).
+    /// stream += residual scale · norm(attended · Wₒᵀ), where there are such a scale and such a norm.
+    private func project(_ layer: Int, rows: Int) {
+        let block = model.blocks[layer]
+        join(rows, norm: block.attentionPostNorm) { output, accumulates in
+            PackedProduct.run(
+                [
+                    PackedProduct(
+                        matrix: block.output, rows: attended, count: rows, output: output,
+                        stride: model.configuration.width, accumulate: accumulates)
+                ], on: pool)
+        }
+    }
+
+    /// stream += residual scale · norm(feed-forward(norm(stream))).
     private func feedForward(_ layer: Int, rows: Int) {
         let block = model.blocks[layer]
         normalize(rows, block.feedForwardNorm)
-        switch block.feedForward {
-        case .dense(let network):
-            hidden.runDense(network, input: normed, rows: rows, stream: stream.base, pool: pool)
-        case .experts(let experts):
-            hidden.runExperts(
-                experts, configuration: model.configuration.experts!, input: normed, rows: rows, stream: stream.base,
-                pool: pool)
+        join(rows, norm: block.feedForwardPostNorm) { output, _ in
+            switch block.feedForward {
+            case .dense(let network):
+                hidden.runDense(network, input: normed, rows: rows, stream: output, pool: pool)
+            case .experts(let experts):
+                hidden.runExperts(
+                    experts, configuration: model.configuration.experts!, input: normed, rows: rows, stream: output,
+                    pool: pool)
+            }
+        }
+    }
+
+    /// Lets `add` add to the stream; by way of a row of its own where the sum is normalised or scaled first.
+    private func join(
+        _ rows: Int, norm: FloatBuffer?, _ add: (_ output: UnsafeMutablePointer<Float>, _ accumulates: Bool) -> Void
+    ) {
+        let c = model.configuration
+        if norm == nil, c.residualScale == 1 { return add(stream.base, true) }
+        if branch.count < rows * c.width { branch = FloatBuffer(count: rows * c.width) }
+        let own = branch.base
+        own.update(repeating: 0, count: rows * c.width)
+        add(own, false)
+        let x = stream.base
+        forRows(rows) { row in
+            let output = own + row * c.width
+            if let norm { uk_rms_norm(output, norm.base, c.width, c.normEpsilon, output) }
+            uk_axpy(c.residualScale, output, c.width, x + row * c.width)
         }
     }
 }

@@ -26,7 +26,8 @@ public final class LanguageModel: Sendable {
     package let blocks: [PackedBlock]
     package let finalNorm: FloatBuffer
     package let head: PackedMatrix
-    package let rope: RotaryTable
+    private let rope: RotaryTable
+    private let localRope: RotaryTable?
     private let embedding: StoredTensor
 
     /// Opens a GGUF file or a folder in the Hugging Face layout.
@@ -67,13 +68,30 @@ public final class LanguageModel: Sendable {
         embedding.release()
         rope = RotaryTable(
             headDimension: configuration.headDimension, base: configuration.ropeTheta,
-            positions: configuration.contextLength)
+            positions: configuration.contextLength, scaling: configuration.rotaryScaling)
+        localRope = configuration.localRopeTheta.map {
+            RotaryTable(headDimension: configuration.headDimension, base: $0, positions: configuration.contextLength)
+        }
         weightBytes = packer.byteCount
     }
 
     /// row[width] = the embedding of a token.
     package func embed(_ token: Int32, into row: UnsafeMutablePointer<Float>) {
         embedding.dequantizeRow(Int(token), into: row)
+        let scale = configuration.embeddingScale
+        if scale != 1 { uk_scale(row, configuration.width, scale) }
+    }
+
+    /// Angles of a layer's rotary embedding.
+    package func rotary(_ layer: Int) -> RotaryTable {
+        if let localRope, configuration.window(layer) != nil { return localRope }
+        return rope
+    }
+
+    package func window(_ layer: Int) -> Int? { configuration.window(layer) }
+
+    package var attentionScale: Float {
+        configuration.attentionScale ?? 1 / Float(configuration.headDimension).squareRoot()
     }
 }
 

@@ -43,7 +43,15 @@ final class WeightPacker: Sendable {
             query: try linear("self_attn.q_proj", rows: q), key: try linear("self_attn.k_proj", rows: k),
             value: try linear("self_attn.v_proj", rows: k),
             output: try matrix(p + "self_attn.o_proj.weight", rows: c.width, columns: q),
-            feedForwardNorm: try vector(p + "post_attention_layernorm.weight", count: c.width),
+            queryNorm: c.normalizesQueriesAndKeys
+                ? try vector(p + "self_attn.q_norm.weight", count: c.headDimension) : nil,
+            keyNorm: c.normalizesQueriesAndKeys
+                ? try vector(p + "self_attn.k_norm.weight", count: c.headDimension) : nil,
+            attentionPostNorm: c.hasPostNorms
+                ? try vector(p + "post_attention_layernorm.weight", count: c.width) : nil,
+            feedForwardPostNorm: c.hasPostNorms
+                ? try vector(p + "post_feedforward_layernorm.weight", count: c.width) : nil,
+            feedForwardNorm: try vector(p + c.feedForwardNormName + ".weight", count: c.width),
             feedForward: try feedForward(p + "mlp.", c))
     }
 
@@ -85,6 +93,9 @@ final class WeightPacker: Sendable {
         }
         let buffer = FloatBuffer(count: count)
         for row in 0..<tensor.rows { tensor.dequantizeRow(row, into: buffer.base + row * tensor.columns) }
+        if source.normOffset != 0, name.hasSuffix("norm.weight") {
+            for index in 0..<count { buffer.base[index] += source.normOffset }
+        }
         return buffer
     }
 

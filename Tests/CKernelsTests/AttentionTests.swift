@@ -15,6 +15,8 @@ import Testing
         var q: [Float]
         var keys: [UInt16]
         var values: [UInt16]
+        var format = UK_CACHE_F16
+        var window = 0
 
         init(heads: Int, keyValueHeads: Int, dimension: Int, start: Int, tokens: Int, seed: UInt64, size: Float = 2) {
             var random = TestRandom(seed)
@@ -33,29 +35,49 @@ import Testing
             }
         }
 
+        private var rowsBytes: Int { (uk_cache_rows_bytes(format, dimension) + 63) / 64 * 64 }
+
+        /// Keys and values in pages, every other page from the other end of the memory.
+        private func paged() -> (memory: UnsafeMutableRawPointer, pages: [UnsafeRawPointer]) {
+            let count = (capacity + 15) / 16
+            let pageBytes = 2 * keyValueHeads * rowsBytes
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: count * pageBytes, alignment: 64)
+            memory.initializeMemory(as: UInt8.self, repeating: 0x7f, count: count * pageBytes)
+            let pages = (0..<count).map { memory + ($0 % 2 == 0 ? $0 / 2 : count - 1 - $0 / 2) * pageBytes }
+            for head in 0..<keyValueHeads {
+                for row in 0..<start + tokens {
+                    let from = (head * capacity + row) * dimension
+                    for (offset, source) in [(0, keys), (keyValueHeads * rowsBytes, values)] {
+                        let floats = source[from..<from + dimension].map(uk_f16_to_f32)
+                        uk_cache_store(format, floats, dimension, pages[row / 16] + offset + head * rowsBytes, row % 16)
+                    }
+                }
+            }
+            return (memory, pages.map { UnsafeRawPointer($0) })
+        }
+
         /// Outputs of tokens `range`, worked on in one call for each kv head.
         func run(_ range: Range<Int>, only count: Int? = nil) -> [Float] {
             let stride = heads * dimension + 3
             var out = [Float](repeating: 12345, count: tokens * stride + 1)
+            let (memory, pages) = paged()
+            defer { memory.deallocate() }
             q.withUnsafeBufferPointer { q in
-                keys.withUnsafeBufferPointer { keys in
-                    values.withUnsafeBufferPointer { values in
-                        out.withUnsafeMutableBufferPointer { out in
-                            var a = uk_attention(
-                                heads: heads, kv_heads: keyValueHeads, head_dimension: dimension,
-                                tokens: count ?? tokens,
-                                start: start, q: q.baseAddress!, q_stride: heads * dimension, keys: keys.baseAddress!,
-                                values: values.baseAddress!, capacity: capacity,
-                                scale: 1 / Float(dimension).squareRoot(),
-                                out: out.baseAddress! + 1, out_stride: stride)
-                            let needed = uk_attention_scratch(&a)
-                            var scratch = [Float](repeating: .nan, count: needed + 1)
-                            scratch[needed] = 777
-                            for head in 0..<keyValueHeads {
-                                uk_attention_forward(&a, head, range.lowerBound, range.upperBound, &scratch)
-                            }
-                            #expect(scratch[needed] == 777)
+                pages.withUnsafeBufferPointer { pages in
+                    out.withUnsafeMutableBufferPointer { out in
+                        var a = uk_attention(
+                            heads: heads, kv_heads: keyValueHeads, head_dimension: dimension, tokens: count ?? tokens,
+                            start: start, q: q.baseAddress!, q_stride: heads * dimension, format: format,
+                            pages: pages.baseAddress!, key_offset: 0, value_offset: keyValueHeads * rowsBytes,
+                            head_stride: rowsBytes, window: window, scale: 1 / Float(dimension).squareRoot(),
+                            out: out.baseAddress! + 1, out_stride: stride)
+                        let needed = uk_attention_scratch(&a)
+                        var scratch = [Float](repeating: .nan, count: needed + 1)
+                        scratch[needed] = 777
+                        for head in 0..<keyValueHeads {
+                            uk_attention_forward(&a, head, range.lowerBound, range.upperBound, &scratch)
                         }
+                        #expect(scratch[needed] == 777)
                     }
                 }
             }
@@ -75,7 +97,8 @@ import Testing
                 for head in 0..<heads {
                     let base = head / group * capacity * dimension
                     var scores: [Double] = []
-                    for j in 0...start + t {
+                    let first = window > 0 ? max(0, start + t + 1 - window) : 0
+                    for j in first...start + t {
                         var dot = 0.0
                         for i in 0..<dimension {
                             dot +=
@@ -89,8 +112,9 @@ import Testing
                     let total = weights.reduce(0, +)
                     for i in 0..<dimension {
                         var sum = 0.0
+                        let first = window > 0 ? max(0, start + t + 1 - window) : 0
                         for (j, weight) in weights.enumerated() {
-                            sum += weight * Double(uk_f16_to_f32(values[base + j * dimension + i]))
+                            sum += weight * Double(uk_f16_to_f32(values[base + (first + j) * dimension + i]))
                         }
                         result.append(sum / total)
                     }
@@ -112,6 +136,97 @@ import Testing
             let result = InstructionSets.using(isa) { problem.run(0..<shape.4) }
             let exact = problem.exact()
             for i in exact.indices { #expect(abs(Double(result[i]) - exact[i]) <= 2e-5, "\(shape), element \(i)") }
+        }
+    }
+
+    @Test(arguments: InstructionSets.supported) func attendsWithinAWindow(_ isa: uk_isa) {
+        for (start, tokens, window) in [(0, 40, 7), (100, 3, 64), (130, 90, 33), (5, 20, 1), (10, 9, 1000)] {
+            var problem = Problem(heads: 4, keyValueHeads: 2, dimension: 40, start: start, tokens: tokens, seed: 77)
+            problem.window = window
+            let exact = problem.exact()
+            InstructionSets.using(isa) {
+                let result = problem.run(0..<tokens)
+                for i in exact.indices { #expect(abs(Double(result[i]) - exact[i]) <= 2e-5) }
+                let width = 4 * 40
+                for t in stride(from: 0, to: tokens, by: 7) {
+                    #expect(problem.run(t..<t + 1) == Array(result[t * width..<(t + 1) * width]))
+                }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSets.supported) func attendsOverEightBits(_ isa: uk_isa) {
+        for (dimension, start, tokens) in [(64, 70, 5), (40, 0, 33), (128, 15, 2)] {
+            var problem = Problem(
+                heads: 6, keyValueHeads: 2, dimension: dimension, start: start, tokens: tokens, seed: 78, size: 1)
+            let exact = problem.exact()
+            problem.format = UK_CACHE_Q8
+            InstructionSets.using(isa) {
+                let result = problem.run(0..<tokens)
+                // A step of 1/127 of the largest of some normal numbers: about 0.03.
+                for i in exact.indices { #expect(abs(Double(result[i]) - exact[i]) <= 0.05) }
+            }
+            let scalar = InstructionSets.using(UK_ISA_SCALAR) { problem.run(0..<tokens) }
+            let own = InstructionSets.using(isa) { problem.run(0..<tokens) }
+            for i in own.indices { #expect(abs(own[i] - scalar[i]) <= 2e-5) }
+        }
+    }
+
+    @Test func eightBitRowsKeepTheirValues() {
+        var random = TestRandom(5)
+        for values in [random.normals(64), [Float](repeating: 0, count: 64), [Float](repeating: -3, count: 64)] {
+            let rows = UnsafeMutableRawPointer.allocate(byteCount: uk_cache_rows_bytes(UK_CACHE_Q8, 64), alignment: 64)
+            defer { rows.deallocate() }
+            uk_cache_store(UK_CACHE_Q8, values, 64, rows, 9)
+            let scale = (rows + 16 * 64).loadUnaligned(fromByteOffset: 9 * 4, as: Float.self)
+            let largest = values.map(abs).max()!
+            #expect(scale == largest / 127)
+            for i in 0..<64 {
+                let back = scale * Float(rows.load(fromByteOffset: 9 * 64 + i, as: Int8.self))
+                #expect(abs(back - values[i]) <= scale * 0.5001)
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSets.supported) func gegluAndWeights(_ isa: uk_isa) {
+        for n in Self.lengths {
+            var random = TestRandom(UInt64(n) + 3)
+            let gate = random.normals(n + 1, deviation: 4)
+            let up = random.normals(n + 1)
+            InstructionSets.using(isa) {
+                var y = [Float](repeating: 12345, count: n + 1)
+                uk_geglu(gate, up, n, &y)
+                #expect(y[n] == 12345)
+                for i in 0..<n {
+                    let g = Double(gate[i])
+                    let exact = 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g))) * Double(up[i])
+                    #expect(abs(Double(y[i]) - exact) <= 2e-6 * (1 + abs(exact)))
+                }
+                var weights = [Float](repeating: 12345, count: n + 1)
+                let total = uk_exp_weights(gate, n, 2, 0.5, &weights)
+                #expect(weights[n] == 12345)
+                let exact = gate[..<n].map { exp((Double($0) - 2) / 2) }
+                for i in 0..<n { #expect(abs(Double(weights[i]) - exact[i]) <= 1e-6 * exact[i]) }
+                #expect(abs(Double(total) - exact.reduce(0, +)) <= 1e-5 * (1 + exact.reduce(0, +)))
+                var best = 99
+                let logarithm = uk_log_sum_exp(gate, n, &best)
+                if n == 0 {
+                    #expect(logarithm == -.infinity)
+                } else {
+                    #expect(best == gate[..<n].indices.max { (gate[$0], $1) < (gate[$1], $0) })
+                    let sum = gate[..<n].reduce(0.0) { $0 + exp(Double($1)) }
+                    #expect(abs(Double(logarithm) - log(sum)) <= 1e-5)
+                }
+            }
+        }
+        InstructionSets.using(isa) {
+            var weights = [Float](repeating: 1, count: 20)
+            var x = [Float](repeating: 0, count: 20)
+            x[3] = .nan
+            x[7] = -.infinity
+            x[18] = .nan
+            #expect(uk_exp_weights(x, 20, 0, 1, &weights) == 17)
+            #expect(weights[3] == 0 && weights[7] == 0 && weights[18] == 0)
         }
     }
 

@@ -1,21 +1,16 @@
 import CKernels
-import Synchronization
 
-/// Runs tests on chosen instruction sets. The kernels' choice is global, so every test that depends on it goes through here.
+/// Runs tests on chosen instruction sets.
 enum InstructionSets {
     /// What this processor can run, the scalar twin first.
     static let supported = [UK_ISA_SCALAR, UK_ISA_AVX2, UK_ISA_AVX512, UK_ISA_NEON].filter(uk_isa_supported)
 
-    private static let turn = Mutex(())
-
-    /// The result of `body` with the kernels switched to `isa`, while no other test of this kind runs.
+    /// The result of `body` with this thread's kernels switched to `isa`.
     static func using<Result>(_ isa: uk_isa, _ body: () throws -> Result) rethrows -> Result {
-        try turn.withLock { _ in
-            let before = uk_isa_active()
-            defer { _ = uk_isa_select(before) }
-            precondition(uk_isa_select(isa), "unsupported instruction set")
-            return try body()
-        }
+        let before = uk_isa_active()
+        defer { _ = uk_isa_select(before) }
+        precondition(uk_isa_select(isa), "unsupported instruction set")
+        return try body()
     }
 
     static func name(_ isa: uk_isa) -> String { String(cString: uk_isa_name(isa)) }

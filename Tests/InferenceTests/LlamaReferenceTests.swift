@@ -38,7 +38,7 @@ struct LlamaReferenceTests {
         let tokens = model.tokenizer.encode(reference.text)
         #expect(tokens.count == reference.textTokens)
         let pass = DecoderPass(model: model, pool: pool)
-        let cache = SequenceCache(model.configuration, capacity: tokens.count)
+        let cache = SequenceCache(model.configuration)
         let size = model.configuration.vocabularySize
         var sum = 0.0
         for start in stride(from: 0, to: tokens.count, by: 128) {
@@ -65,7 +65,7 @@ struct LlamaReferenceTests {
     /// Where the continuations part, llama.cpp's two highest logits were nearly tied.
     @Test func greedyContinuationsPartOnlyAtNearTies() throws {
         let model = try model(.packed)
-        let engine = InferenceEngine(model: model, pool: pool)
+        let engine = BatchEngine(model: model, pool: pool)
         let answers = try engine.answer(
             reference.prompts.map { GenerationRequest(prompt: model.tokenizer.encode($0.prompt), maximumTokens: 48) })
         var same = 0

@@ -32,25 +32,25 @@ struct RealModelTests {
 
     @Test func itKnowsParis() throws {
         let model = try #require(Self.model)
-        let engine = InferenceEngine(model: model, pool: Self.pool)
+        let engine = BatchEngine(model: model, pool: Self.pool)
         let answer = try engine.answer([request(prompts[0], tokens: 1)])[0]
         #expect(model.tokenizer.decode(answer.tokens) == " Paris")
     }
 
     @Test func batchedIsSingle() throws {
         let model = try #require(Self.model)
-        let together = InferenceEngine(
+        let together = BatchEngine(
             model: model, configuration: .init(maximumSequences: 8, maximumBatchTokens: 16), pool: Self.pool)
         let batched = try together.answer(prompts.map { try request($0) })
         for (prompt, answer) in zip(prompts, batched) {
-            let alone = InferenceEngine(model: model, pool: Self.pool)
+            let alone = BatchEngine(model: model, pool: Self.pool)
             #expect(try alone.answer([request(prompt)]) == [answer])
         }
     }
 
     @Test func cachedIsUncached() throws {
         let model = try #require(Self.model)
-        let engine = InferenceEngine(model: model, pool: Self.pool)
+        let engine = BatchEngine(model: model, pool: Self.pool)
         let tokens = model.tokenizer.encode("The three laws of thermodynamics say that energy")
         let whole = try engine.answer([GenerationRequest(prompt: tokens, maximumTokens: 12)])[0]
         let prefix = try engine.prefix(Array(tokens.prefix(6)))
@@ -65,7 +65,7 @@ struct RealModelTests {
 
     @Test func choicesAreChosenAmong() throws {
         let model = try #require(Self.model)
-        let engine = InferenceEngine(model: model, pool: Self.pool)
+        let engine = BatchEngine(model: model, pool: Self.pool)
         let choices = [" Paris", " Berlin", " Rome"].map { model.tokenizer.encode($0) }
         var request = try request(prompts[0])
         request.choices = ChoiceTree(choices, end: 2)
@@ -79,7 +79,7 @@ struct RealModelTests {
 
     @Test func wrongRequestsAreRefused() throws {
         let model = try #require(Self.model)
-        let engine = InferenceEngine(model: model, pool: Self.pool)
+        let engine = BatchEngine(model: model, pool: Self.pool)
         #expect(throws: InferenceError.self) { try engine.answer([GenerationRequest(prompt: [])]) }
         #expect(throws: InferenceError.self) { try engine.answer([GenerationRequest(prompt: [-1])]) }
         #expect(throws: InferenceError.self) { try engine.answer([GenerationRequest(prompt: [1 << 20])]) }

@@ -1,4 +1,4 @@
-// What inference needs beside the products: attention over an f16 cache, RMS norm, RoPE, SwiGLU, softmax.
+// What inference needs beside the products: attention over a paged cache, RMS norm, RoPE, gated activations, softmax.
 #ifndef UK_ATTENTION_H
 #define UK_ATTENTION_H
 #include <stddef.h>
@@ -8,15 +8,30 @@
 #pragma clang assume_nonnull begin
 #endif
 
+enum { UK_PAGE_TOKENS = 16 };
+
+/// How a page keeps the 16 rows of one head's keys (or values).
+typedef enum uk_cache_format {
+    UK_CACHE_F16 = 0,  // [16, head_dimension] f16
+    UK_CACHE_Q8 = 1,   // [16, head_dimension] int8, then [16] f32 scales: row = scale · q, scale = max|x| / 127
+} uk_cache_format;
+
+/// Bytes of 16 rows of one head. A multiple of 64 when head_dimension is one of 4 (Q8) or 2 (F16).
+size_t uk_cache_rows_bytes(uk_cache_format format, size_t head_dimension);
+/// Stores x[head_dimension] as row `row` (0 ..< 16) of the rows at `rows` (4-byte aligned).
+void uk_cache_store(uk_cache_format format, const float *x, size_t head_dimension, void *rows, size_t row);
+
 typedef struct uk_attention {
     size_t heads, kv_heads, head_dimension;  // heads a multiple of kv_heads; head_dimension a multiple of 8
     size_t tokens;                           // new tokens, at positions start ..< start + tokens
     size_t start;
     const float *q;                          // [tokens, q_stride], a token's heads side by side
     size_t q_stride;
-    const uint16_t *keys;                    // f16, [kv_heads, capacity, head_dimension]; rows 0 ..< start + tokens are filled
-    const uint16_t *values;                  // f16, the same
-    size_t capacity;                         // rows a kv head has room for
+    uk_cache_format format;
+    const void *_Nonnull const *_Nonnull pages;  // page p holds positions 16p ..< 16p + 16; all up to start + tokens are filled
+    size_t key_offset, value_offset;         // bytes from a page's begin to kv head 0's rows
+    size_t head_stride;                      // bytes from one kv head's rows to the next one's
+    size_t window;                           // a token sees this many positions, its own included; 0: all before it
     float scale;                             // usually 1 / sqrt(head_dimension)
     float *out;                              // [tokens, out_stride]
     size_t out_stride;
@@ -34,6 +49,12 @@ void uk_rms_norm(const float *x, const float *w, size_t n, float epsilon, float 
 void uk_rope(float *x, size_t heads, size_t head_dimension, const float *cos, const float *sin);
 /// y[n] = silu(gate[n]) · up[n]. y may be gate or up.
 void uk_swiglu(const float *gate, const float *up, size_t n, float *y);
+/// y[n] = gelu(gate[n]) · up[n], with the tanh approximation (Hendrycks & Gimpel 2016). y may be gate or up.
+void uk_geglu(const float *gate, const float *up, size_t n, float *y);
+/// log Σ exp(x); the place of the greatest (the first of equals) goes to *best. NaN counts as -infinity.
+float uk_log_sum_exp(const float *x, size_t n, size_t *best);
+/// w[n] = exp((x[n] - top) · factor), 0 where x is not a number; returns Σ w.
+float uk_exp_weights(const float *x, size_t n, float top, float factor, float *w);
 /// x += y, both [n].
 void uk_add(float *x, const float *y, size_t n);
 /// x += a·y, both [n].

@@ -20,8 +20,8 @@ typedef enum uk_isa {
 uk_isa uk_isa_active(void);
 /// Whether this build and this processor can run `isa`.
 bool uk_isa_supported(uk_isa isa);
-/// Switches every kernel to `isa`. False, with nothing changed, when it is not supported.
-/// For tests and benchmarks: must not run while kernels run.
+/// Switches the kernels that the calling thread runs to `isa`. False, with nothing changed, when it is not supported.
+/// For tests: other threads, those of a worker pool too, go on as before.
 bool uk_isa_select(uk_isa isa);
 /// "scalar", "avx2", "avx512" or "neon".
 const char *uk_isa_name(uk_isa isa);

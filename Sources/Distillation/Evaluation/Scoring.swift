@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Tokenizers
 
 /// Judges answers against the gold.
 package struct Scoring: Sendable {

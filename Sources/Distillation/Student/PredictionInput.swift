@@ -1,4 +1,5 @@
 package import Foundation
+internal import Tokenizers
 
 /// Reads requests for `predict`, and writes its answers.
 package enum PredictionInput {

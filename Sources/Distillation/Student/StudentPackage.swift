@@ -1,5 +1,5 @@
 package import Foundation
-internal import LanguageModels
+package import LanguageModels
 package import Tensors
 internal import Tokenizers
 internal import Training
@@ -7,6 +7,7 @@ internal import Training
 /// The folder a run leaves behind: the student in the Hugging Face layout and as GGUF, its task, certificate and report.
 package struct StudentPackage: Sendable {
     package let folder: URL
+    package let name: String
     package let format: TaskFormat
 
     package static let formatFile = "understudy.json"
@@ -35,16 +36,20 @@ package struct StudentPackage: Sendable {
                 "a package of version \(description.version); this program reads version 1", file: file.path)
         }
         self.folder = folder
+        name = description.name
         format = description.format
     }
 
     /// The student, from the quantised file where there is one.
     package func model(pool: WorkerPool) throws -> TaskModel {
+        try TaskModel(model: try languageModel(pool: pool), format: format, pool: pool)
+    }
+
+    /// The student's network and tokenizer, from the quantised file where there is one.
+    package func languageModel(pool: WorkerPool) throws -> LanguageModel {
         let quantized = folder.appendingPathComponent(Self.quantizedFile)
         let path = FileManager.default.fileExists(atPath: quantized.path) ? quantized.path : folder.path
-        return try TaskModel(
-            model: try LanguageModel(contentsOf: path, contextLength: contextLength, pool: pool), format: format,
-            pool: pool)
+        return try LanguageModel(contentsOf: path, contextLength: contextLength, pool: pool)
     }
 
     private var contextLength: Int { format.maximumInputTokens + format.maximumAnswerTokens + 8 }

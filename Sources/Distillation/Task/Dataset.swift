@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Tokenizers
 
 /// One row: what comes in, and what the answer should be.
 public struct Example: Sendable, Hashable, Codable {

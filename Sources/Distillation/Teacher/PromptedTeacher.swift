@@ -7,7 +7,7 @@ internal import Tokenizers
 /// A model asked as it came: the task's instruction and some examples in its chat template, before every input.
 package final class PromptedTeacher {
     package let model: LanguageModel
-    private let engine: InferenceEngine
+    private let engine: BatchEngine
     private let prefix: SharedPrefix
     private let tail: [Int32]
     private let kind: TaskDefinition.OutputKind
@@ -27,7 +27,7 @@ package final class PromptedTeacher {
         self.model = model
         self.labels = labels
         kind = task.kind
-        engine = InferenceEngine(
+        engine = BatchEngine(
             model: model, configuration: .init(maximumSequences: 16, maximumBatchTokens: 512), pool: pool)
         let tokenizer = model.tokenizer
         var instruction = task.instruction

@@ -19,14 +19,14 @@ package struct GGUFModel: WeightSource {
     }
 
     package func has(_ name: String) -> Bool {
-        guard let place = Self.place(name) else { return false }
+        guard let place = Self.place(name, configuration.family) else { return false }
         return file.tensor(named: place.name) != nil
     }
 
     package func tensor(_ name: String) throws -> StoredTensor {
-        guard let place = Self.place(name), let entry = file.tensor(named: place.name) else {
-            throw ModelError(
-                .missingTensor, "tensor '\(Self.place(name)?.name ?? name)' is missing", file: file.file.path)
+        let place = Self.place(name, configuration.family)
+        guard let place, let entry = file.tensor(named: place.name) else {
+            throw ModelError(.missingTensor, "tensor '\(place?.name ?? name)' is missing", file: file.file.path)
         }
         let columns = entry.dimensions[0]
         var rows = entry.dimensions.dropFirst().reduce(1, *)
@@ -40,7 +40,7 @@ package struct GGUFModel: WeightSource {
             offset += expert * rows * (columns / entry.type.blockElements * entry.type.blockBytes)
         }
         var order = StoredTensor.RowOrder.straight
-        if configuration.family == .llama, place.isRotated, rows % configuration.headDimension == 0 {
+        if configuration.family.interleavesRotatedPairs, place.isRotated, rows % configuration.headDimension == 0 {
             order = .interleavedPairs(headDimension: configuration.headDimension)
         }
         return StoredTensor(
@@ -60,9 +60,16 @@ package struct GGUFModel: WeightSource {
         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp",
         "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
         "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+        "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     ]
 
-    private static func place(_ name: String) -> Place? {
+    /// Names that mean something else where outputs are normalised, too.
+    private static let postNormNames = [
+        "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+        "post_feedforward_layernorm": "post_ffw_norm",
+    ]
+
+    private static func place(_ name: String, _ family: ModelConfiguration.Family) -> Place? {
         switch name {
         case "model.embed_tokens.weight": return Place(name: "token_embd.weight")
         case "model.norm.weight": return Place(name: "output_norm.weight")
@@ -78,21 +85,19 @@ package struct GGUFModel: WeightSource {
             guard let stacked = names[String(parts[6])] else { return nil }
             return Place(name: "blk.\(layer).\(stacked).\(kind)", expert: expert)
         }
-        guard let own = blockNames[middle.joined(separator: ".")] else { return nil }
+        let block = middle.joined(separator: ".")
+        guard let own = (family == .gemma3 ? postNormNames[block] : nil) ?? blockNames[block] else { return nil }
         return Place(name: "blk.\(layer).\(own).\(kind)", isRotated: own == "attn_q" || own == "attn_k")
     }
 
     private static func readConfiguration(_ fields: Fields) throws -> ModelConfiguration {
         let architecture = try fields.string("general.architecture")
-        let family: ModelConfiguration.Family
-        switch architecture {
-        case "llama": family = .llama
-        case "qwen2": family = .qwen2
-        case "qwen2moe": family = .qwen2MoE
-        default:
+        let families = ModelConfiguration.Family.allCases.filter { $0.ggufArchitecture == architecture }
+        let expertCount = fields.file.metadata[architecture + ".expert_count"]?.intValue ?? 0
+        guard let family = families.first(where: { $0.hasExperts == (expertCount > 0) }) ?? families.first else {
+            let known = Set(ModelConfiguration.Family.allCases.map(\.ggufArchitecture)).sorted().joined(separator: ", ")
             throw ModelError(
-                .unsupported,
-                "architecture \(ModelError.quoted(architecture)) is not supported (llama, qwen2 and qwen2moe are)",
+                .unsupported, "architecture \(ModelError.quoted(architecture)) is not supported (\(known) are)",
                 file: fields.path)
         }
         let prefix = architecture + "."
@@ -114,23 +119,53 @@ package struct GGUFModel: WeightSource {
             contextLength: try fields.integer(prefix + "context_length"),
             normEpsilon: try fields.float(prefix + "attention.layer_norm_rms_epsilon", or: 1e-5),
             ropeTheta: try fields.float(prefix + "rope.freq_base", or: 10_000), tiedEmbeddings: isTied,
-            attentionBias: family != .llama)
-        if let scaling = fields.file.metadata[prefix + "rope.scaling.type"]?.stringValue, scaling != "none" {
-            throw ModelError(
-                .unsupported, "rotary scaling \(ModelError.quoted(scaling)) is not supported", file: fields.path)
+            attentionBias: family.hasAttentionBias)
+        configuration.normalizesQueriesAndKeys = family.normalizesQueriesAndKeys
+        configuration.embeddingScale = try fields.float(prefix + "embedding_scale", or: 1)
+        configuration.residualScale = try fields.float(prefix + "residual_scale", or: 1)
+        configuration.logitScale = 1 / (try fields.float(prefix + "logit_scale", or: 1))
+        if fields.file.metadata[prefix + "attention.scale"] != nil {
+            configuration.attentionScale = try fields.float(prefix + "attention.scale", or: 1)
         }
-        if family == .qwen2MoE {
-            let count = try fields.integer(prefix + "expert_count")
-            let expertWidth = try fields.integer(prefix + "expert_feed_forward_length")
+        if family == .gemma3 {
+            configuration.setGemma(width: width)
+            configuration.slidingWindow = try fields.integer(prefix + "attention.sliding_window", or: 1024)
+        }
+        configuration.rotaryScaling = try readRotaryScaling(fields, prefix)
+        if family.hasExperts {
             configuration.experts = ExpertConfiguration(
-                routedCount: count, activeCount: try fields.integer(prefix + "expert_used_count"), width: expertWidth,
+                routedCount: try fields.integer(prefix + "expert_count"),
+                activeCount: try fields.integer(prefix + "expert_used_count"),
+                width: try fields.integer(
+                    prefix + "expert_feed_forward_length", or: configuration.feedForwardWidth),
                 sharedWidth: try fields.integer(prefix + "expert_shared_feed_forward_length", or: 0),
-                normalizesWeights: false, gatesShared: true)
-        } else if let count = fields.file.metadata[prefix + "expert_count"]?.intValue, count > 0 {
+                normalizesWeights: family.alwaysNormalizesWeights || family == .qwen3MoE,
+                gatesShared: family == .qwen2MoE)
+        } else if expertCount > 0 {
             throw ModelError(.unsupported, "\(architecture) with experts is not supported", file: fields.path)
         }
         try configuration.validate(file: fields.path)
         return configuration
+    }
+
+    private static func readRotaryScaling(_ fields: Fields, _ prefix: String) throws
+        -> ModelConfiguration.RotaryScaling?
+    {
+        let kind = fields.file.metadata[prefix + "rope.scaling.type"]?.stringValue ?? "none"
+        let factor = try fields.float(prefix + "rope.scaling.factor", or: 1)
+        switch kind {
+        case "none" where fields.file.tensor(named: "rope_freqs.weight") != nil:
+            // llama.cpp's converter turns Llama 3.1's scaling into factors of the frequencies; these are the only ones
+            // in use.
+            return .llama3(
+                factor: fields.smallestScale(prefix), lowFrequency: 1, highFrequency: 4, originalContext: 8192)
+        case "none": return nil
+        case "linear": return .linear(factor: factor)
+        default:
+            throw ModelError(
+                .unsupported, "rotary scaling \(ModelError.quoted(kind)) is not supported (linear is)",
+                file: fields.path)
+        }
     }
 
     private static func readTokenizer(_ fields: Fields) throws -> TokenizerSource {
@@ -183,6 +218,16 @@ package struct GGUFModel: WeightSource {
                 throw ModelError(.malformed, "metadata '\(key)' must be a number", file: path)
             }
             return number
+        }
+
+        /// The factor behind `rope_freqs.weight`: its greatest element.
+        func smallestScale(_ prefix: String) -> Float {
+            guard let entry = file.tensor(named: "rope_freqs.weight"), entry.type == .f32,
+                let count = entry.dimensions.first
+            else { return 8 }
+            let tensor = StoredTensor(
+                name: entry.name, type: .f32, rows: 1, columns: count, file: file.file, offset: entry.offset)
+            return tensor.floats().max() ?? 8
         }
 
         func token(_ key: String, of count: Int) throws -> Int32? {

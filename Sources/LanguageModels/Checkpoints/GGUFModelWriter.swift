@@ -69,7 +69,9 @@ package enum GGUFModelWriter {
         func add(_ name: String, _ source: String, exact: Bool = false, rotated: Bool = false) {
             guard let shape = shapes[source] else { return }
             var piece = Piece(name: name, shape: shape, sources: [source], isExact: exact)
-            if rotated, c.family == .llama { piece.order = .interleavedPairs(headDimension: c.headDimension) }
+            if rotated, c.family.interleavesRotatedPairs {
+                piece.order = .interleavedPairs(headDimension: c.headDimension)
+            }
             list.append(piece)
         }
         add("token_embd.weight", "model.embed_tokens.weight")
@@ -82,7 +84,13 @@ package enum GGUFModelWriter {
                 add(b + "attn_\(name).bias", p + "self_attn.\(name)_proj.bias")
             }
             add(b + "attn_output.weight", p + "self_attn.o_proj.weight")
-            add(b + "ffn_norm.weight", p + "post_attention_layernorm.weight")
+            add(b + "attn_q_norm.weight", p + "self_attn.q_norm.weight")
+            add(b + "attn_k_norm.weight", p + "self_attn.k_norm.weight")
+            if c.hasPostNorms {
+                add(b + "post_attention_norm.weight", p + "post_attention_layernorm.weight")
+                add(b + "post_ffw_norm.weight", p + "post_feedforward_layernorm.weight")
+            }
+            add(b + "ffn_norm.weight", p + c.feedForwardNormName + ".weight")
             for name in ["gate", "up", "down"] {
                 add(b + "ffn_\(name).weight", p + "mlp.\(name)_proj.weight")
                 add(b + "ffn_\(name)_shexp.weight", p + "mlp.shared_expert.\(name)_proj.weight")
@@ -111,15 +119,11 @@ package enum GGUFModelWriter {
 
     private static func setConfiguration(_ contents: ModelContents, in writer: inout GGUFWriter) {
         let c = contents.configuration
-        let architecture =
-            switch c.family {
-            case .llama: "llama"
-            case .qwen2: "qwen2"
-            case .qwen2MoE: "qwen2moe"
-            }
+        let architecture = c.family.ggufArchitecture
         writer.set("general.architecture", .string(architecture))
         writer.set("general.name", .string(contents.name))
         func number(_ key: String, _ value: Int) { writer.set("\(architecture).\(key)", .uint32(UInt32(value))) }
+        func float(_ key: String, _ value: Float) { writer.set("\(architecture).\(key)", .float32(value)) }
         number("vocab_size", c.vocabularySize)
         number("context_length", c.contextLength)
         number("embedding_length", c.width)
@@ -133,6 +137,15 @@ package enum GGUFModelWriter {
         number("rope.dimension_count", c.headDimension)
         writer.set("\(architecture).rope.freq_base", .float32(c.ropeTheta))
         writer.set("\(architecture).attention.layer_norm_rms_epsilon", .float32(c.normEpsilon))
+        if c.embeddingScale != 1, c.family != .gemma3 { float("embedding_scale", c.embeddingScale) }
+        if c.residualScale != 1 { float("residual_scale", c.residualScale) }
+        if c.logitScale != 1 { float("logit_scale", 1 / c.logitScale) }
+        if let scale = c.attentionScale { float("attention.scale", scale) }
+        if let window = c.slidingWindow { number("attention.sliding_window", window) }
+        if case .linear(let factor) = c.rotaryScaling {
+            writer.set("\(architecture).rope.scaling.type", .string("linear"))
+            float("rope.scaling.factor", factor)
+        }
         if let e = c.experts {
             number("expert_count", e.routedCount)
             number("expert_used_count", e.activeCount)

@@ -27,18 +27,43 @@ package struct HuggingFaceModel: WeightSource {
         self.places = places
     }
 
-    package func has(_ name: String) -> Bool { places[name] != nil }
+    package var normOffset: Float { configuration.family == .gemma3 ? 1 : 0 }
+
+    package func has(_ name: String) -> Bool { find(TensorPlace(name, family: configuration.family).name) != nil }
+
+    /// The file and the entry; language models inside of multimodal ones have longer names.
+    private func find(_ name: String) -> (file: SafetensorsFile, entry: SafetensorsFile.Entry)? {
+        let others = name.hasPrefix("model.") ? ["model.language_model." + name.dropFirst(6)] : []
+        for name in [name, "language_model." + name] + others {
+            if let place = places[name], let entry = files[place].entries[name] { return (files[place], entry) }
+        }
+        return nil
+    }
 
     package func tensor(_ name: String) throws -> StoredTensor {
-        guard let place = places[name], let entry = files[place].entries[name] else {
-            throw ModelError(.missingTensor, "tensor '\(name)' is missing", file: self.name)
+        let place = TensorPlace(name, family: configuration.family)
+        guard let (file, entry) = find(place.name) else {
+            throw ModelError(.missingTensor, "tensor '\(place.name)' is missing", file: self.name)
         }
-        guard entry.shape.count <= 2, let columns = entry.shape.last else {
-            throw ModelError(.malformed, "tensor '\(name)' has the shape \(entry.shape)", file: files[place].file.path)
+        func malformed() -> ModelError {
+            ModelError(.malformed, "tensor '\(place.name)' has the shape \(entry.shape)", file: file.file.path)
+        }
+        var shape = entry.shape
+        var offset = entry.offset
+        if let stack = place.stack {
+            guard shape.count == 3, stack < shape[0] else { throw malformed() }
+            shape.removeFirst()
+            offset += stack * shape[0] * shape[1] * entry.type.blockBytes
+        }
+        guard shape.count <= 2, let columns = shape.last else { throw malformed() }
+        var rows = shape.count == 2 ? shape[0] : 1
+        if let half = place.half {
+            guard rows % 2 == 0 else { throw malformed() }
+            rows /= 2
+            if half == .second { offset += rows * columns * entry.type.blockBytes }
         }
         return StoredTensor(
-            name: name, type: entry.type, rows: entry.shape.count == 2 ? entry.shape[0] : 1, columns: columns,
-            file: files[place].file, offset: entry.offset)
+            name: name, type: entry.type, rows: rows, columns: columns, file: file.file, offset: offset)
     }
 
     private static func read(_ path: String) throws -> Data {
@@ -76,57 +101,9 @@ package struct HuggingFaceModel: WeightSource {
         return try decode(Configuration.self, path).chatTemplate
     }
 
-    private struct Configuration: Decodable {
-        var modelType: String
-        var vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads: Int
-        var numKeyValueHeads, headDim, intermediateSize, maxPositionEmbeddings: Int?
-        var rmsNormEps, ropeTheta: Double?
-        var tieWordEmbeddings: Bool?
-        var attentionBias: Bool?
-        var hiddenAct: String?
-        var ropeScaling: Scaling?
-        var numExperts, numExpertsPerTok, moeIntermediateSize, sharedExpertIntermediateSize: Int?
-        var normTopkProb: Bool?
-        var decoderSparseStep: Int?
-        var mlpOnlyLayers: [Int]?
-
-        struct Scaling: Decodable {}
-    }
-
     private static func readConfiguration(_ path: String) throws -> ModelConfiguration {
-        let c = try decode(Configuration.self, path)
-        func unsupported(_ what: String) -> ModelError {
-            ModelError(.unsupported, "\(what) is not supported", file: path)
-        }
-        guard let family = ModelConfiguration.Family(rawValue: c.modelType) else {
-            let known = ModelConfiguration.Family.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ModelError(
-                .unsupported, "model_type \(ModelError.quoted(c.modelType)) is not supported (\(known) are)", file: path
-            )
-        }
-        guard c.hiddenAct ?? "silu" == "silu" else { throw unsupported("hidden_act other than silu") }
-        guard c.ropeScaling == nil else { throw unsupported("rope_scaling") }
-        guard family != .llama || c.attentionBias != true else { throw unsupported("attention_bias in llama") }
-        guard c.numAttentionHeads > 0 else {
-            throw ModelError(.malformed, "'num_attention_heads' is \(c.numAttentionHeads)", file: path)
-        }
-        var configuration = ModelConfiguration(
-            family: family, vocabularySize: c.vocabSize, width: c.hiddenSize, layerCount: c.numHiddenLayers,
-            headCount: c.numAttentionHeads, keyValueHeadCount: c.numKeyValueHeads ?? c.numAttentionHeads,
-            headDimension: c.headDim ?? c.hiddenSize / c.numAttentionHeads, feedForwardWidth: c.intermediateSize ?? 0,
-            contextLength: c.maxPositionEmbeddings ?? 2048, normEpsilon: Float(c.rmsNormEps ?? 1e-6),
-            ropeTheta: Float(c.ropeTheta ?? 10_000), tiedEmbeddings: c.tieWordEmbeddings ?? false,
-            attentionBias: family != .llama)
-        if family == .qwen2MoE {
-            guard c.decoderSparseStep ?? 1 == 1, c.mlpOnlyLayers?.isEmpty ?? true else {
-                throw unsupported("a mix of dense and expert layers")
-            }
-            configuration.experts = ExpertConfiguration(
-                routedCount: c.numExperts ?? 60, activeCount: c.numExpertsPerTok ?? 4,
-                width: c.moeIntermediateSize ?? 1408, sharedWidth: c.sharedExpertIntermediateSize ?? 5632,
-                normalizesWeights: c.normTopkProb ?? false, gatesShared: true)
-        }
-        try configuration.validate(file: path)
-        return configuration
+        struct Outer: Decodable { var textConfig: HuggingFaceConfiguration? }
+        let inner = try decode(Outer.self, path).textConfig
+        return try (inner ?? decode(HuggingFaceConfiguration.self, path)).configuration(path)
     }
 }

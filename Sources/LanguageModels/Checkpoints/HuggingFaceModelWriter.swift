@@ -33,11 +33,7 @@ package enum HuggingFaceModelWriter {
             headDim: c.headDimension, intermediateSize: c.feedForwardWidth, maxPositionEmbeddings: c.contextLength,
             rmsNormEps: Double(c.normEpsilon), ropeTheta: Double(c.ropeTheta), tieWordEmbeddings: c.tiedEmbeddings,
             eosTokenId: end)
-        switch c.family {
-        case .llama: result.architectures = ["LlamaForCausalLM"]
-        case .qwen2: result.architectures = ["Qwen2ForCausalLM"]
-        case .qwen2MoE: result.architectures = ["Qwen2MoeForCausalLM"]
-        }
+        result.architectures = [c.family.transformersClass]
         if let e = c.experts {
             result.intermediateSize = e.sharedWidth + e.routedCount * e.width
             result.numExperts = e.routedCount

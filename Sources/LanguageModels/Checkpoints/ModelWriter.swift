@@ -41,7 +41,15 @@ extension ModelConfiguration {
                 if c.attentionBias { list.append((p + "self_attn.\(name)_proj.bias", [rows])) }
             }
             list.append((p + "self_attn.o_proj.weight", [c.width, q]))
+            if c.normalizesQueriesAndKeys {
+                list.append((p + "self_attn.q_norm.weight", [c.headDimension]))
+                list.append((p + "self_attn.k_norm.weight", [c.headDimension]))
+            }
             list.append((p + "post_attention_layernorm.weight", [c.width]))
+            if c.hasPostNorms {
+                list.append((p + "pre_feedforward_layernorm.weight", [c.width]))
+                list.append((p + "post_feedforward_layernorm.weight", [c.width]))
+            }
             func network(_ p: String, _ width: Int) {
                 list.append((p + "gate_proj.weight", [width, c.width]))
                 list.append((p + "up_proj.weight", [width, c.width]))

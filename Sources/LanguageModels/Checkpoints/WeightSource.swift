@@ -16,6 +16,8 @@ package protocol WeightSource: Sendable {
     var tokenizerSource: TokenizerSource { get }
     /// The Jinja source of the chat template.
     var chatTemplate: String? { get }
+    /// What to add to the weights of norms (Gemma's files hold them less one).
+    var normOffset: Float { get }
     func has(_ name: String) -> Bool
     /// - Throws: `ModelError` when there is no such tensor.
     func tensor(_ name: String) throws -> StoredTensor
@@ -33,6 +35,8 @@ package func openModel(_ path: String) throws -> any WeightSource {
 }
 
 extension WeightSource {
+    package var normOffset: Float { 0 }
+
     /// Bytes of all tensors the configuration asks for, as stored.
     package var storedBytes: Int {
         get throws { try configuration.tensors.reduce(0) { try $0 + (has($1.name) ? tensor($1.name).byteCount : 0) } }

@@ -1,91 +1,104 @@
 internal import CKernels
-internal import Tensors
 
-/// Keys and values of one sequence, f16, [layer][kv head][capacity][head dimension], for reading on.
-///
-/// Grows by doubling. One owner at a time.
+/// Keys and values of one sequence, in pages of a pool. One owner at a time, the pool's.
 package final class SequenceCache {
     /// Tokens whose keys and values it holds.
     package private(set) var count = 0
-    /// Tokens it has room for.
-    package private(set) var capacity: Int
     /// The most it may ever hold.
     package let limit: Int
+    package let pool: PagePool
 
-    private let layers: Int
     private let heads: Int
     private let headDimension: Int
-    private var keyMemory: AlignedBuffer
-    private var valueMemory: AlignedBuffer
+    private var pages: [Int] = []
+    /// The pages' addresses, in order, for the kernels.
+    private(set) var addresses = UnsafeMutablePointer<UnsafeRawPointer>.allocate(capacity: 8)
+    private var room = 8
 
-    package init(_ configuration: ModelConfiguration, capacity: Int = 64) {
-        layers = configuration.layerCount
+    package init(_ configuration: ModelConfiguration, pool: PagePool) {
         heads = configuration.keyValueHeadCount
         headDimension = configuration.headDimension
         limit = configuration.contextLength
-        self.capacity = max(1, min(capacity, limit))
-        let bytes = layers * heads * self.capacity * headDimension * 2
-        keyMemory = AlignedBuffer(byteCount: bytes)
-        valueMemory = AlignedBuffer(byteCount: bytes)
+        self.pool = pool
     }
 
-    /// Bytes held.
-    package var byteCount: Int { keyMemory.byteCount + valueMemory.byteCount }
+    /// A sequence with a pool of its own.
+    package convenience init(_ configuration: ModelConfiguration, format: CacheFormat = .float16) {
+        self.init(configuration, pool: PagePool(configuration, format: format))
+    }
+
+    deinit {
+        // The end of a sequence first: should memory run short, beginnings are kept longest.
+        for page in pages.reversed() { pool.release(page) }
+        addresses.deallocate()
+    }
+
+    /// Pages held.
+    package var pageCount: Int { pages.count }
+    package var pageNumbers: [Int] { pages }
+
+    /// Bytes of the pages held.
+    package var byteCount: Int { pages.count * pool.pageBytes }
 
     /// Makes room for `tokens` in all.
-    package func reserve(_ tokens: Int) {
+    ///
+    /// - Returns: false when the pool has no page left; what was held is still held.
+    package func reserve(_ tokens: Int) -> Bool {
         precondition(tokens <= limit, "SequenceCache: \(tokens) tokens in a context of \(limit)")
-        if tokens <= capacity { return }
-        let grown = SequenceCache(copying: self, capacity: min(limit, max(tokens, capacity * 2)))
-        keyMemory = grown.keyMemory
-        valueMemory = grown.valueMemory
-        capacity = grown.capacity
+        while pages.count * PagePool.pageTokens < tokens {
+            guard let page = pool.take() else { return false }
+            add(page)
+        }
+        return true
     }
 
-    /// A copy that goes its own way from here: how requests share a prefix.
-    package func fork(room: Int) -> SequenceCache {
-        SequenceCache(copying: self, capacity: min(limit, max(count + room, 1)))
+    /// Begins with pages that others filled. The sequence must be empty.
+    package func share(_ shared: [Int]) {
+        precondition(pages.isEmpty, "SequenceCache: pages to share come first")
+        for page in shared {
+            pool.retain(page)
+            add(page)
+        }
+        count = shared.count * PagePool.pageTokens
     }
 
-    /// Forgets all tokens from `length` on.
+    /// Forgets all tokens from `length` on, and gives pages back that are not needed.
     package func truncate(to length: Int) {
         precondition(length >= 0 && length <= count, "SequenceCache: cut at \(length) of \(count)")
         count = length
-    }
-
-    private init(copying other: SequenceCache, capacity: Int) {
-        layers = other.layers
-        heads = other.heads
-        headDimension = other.headDimension
-        limit = other.limit
-        count = other.count
-        self.capacity = max(capacity, other.count, 1)
-        let bytes = layers * heads * self.capacity * headDimension * 2
-        keyMemory = AlignedBuffer(byteCount: bytes)
-        valueMemory = AlignedBuffer(byteCount: bytes)
-        for layer in 0..<layers {
-            for head in 0..<heads {
-                let used = count * headDimension
-                keys(layer, head).update(from: other.keys(layer, head), count: used)
-                values(layer, head).update(from: other.values(layer, head), count: used)
-            }
+        let needed = (length + PagePool.pageTokens - 1) / PagePool.pageTokens
+        while pages.count > needed {
+            pool.release(pages.removeLast())
         }
     }
 
-    func keys(_ layer: Int, _ head: Int = 0) -> UnsafeMutablePointer<UInt16> {
-        keyMemory.base.assumingMemoryBound(to: UInt16.self) + (layer * heads + head) * capacity * headDimension
+    private func add(_ page: Int) {
+        if pages.count == room {
+            let grown = UnsafeMutablePointer<UnsafeRawPointer>.allocate(capacity: room * 2)
+            grown.update(from: addresses, count: room)
+            addresses.deallocate()
+            addresses = grown
+            room *= 2
+        }
+        addresses[pages.count] = UnsafeRawPointer(pool.address(page))
+        pages.append(page)
     }
 
-    func values(_ layer: Int, _ head: Int = 0) -> UnsafeMutablePointer<UInt16> {
-        valueMemory.base.assumingMemoryBound(to: UInt16.self) + (layer * heads + head) * capacity * headDimension
-    }
+    /// Bytes from a page's begin to a layer's keys, and to its values.
+    func keyOffset(_ layer: Int) -> Int { layer * pool.layerBytes }
+    func valueOffset(_ layer: Int) -> Int { layer * pool.layerBytes + heads * pool.headBytes }
 
     /// Stores one token's keys and values of one layer, given as floats [kv heads, head dimension].
-    func store(layer: Int, position: Int, keys newKeys: UnsafePointer<Float>, values newValues: UnsafePointer<Float>) {
+    func store(layer: Int, position: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>) {
+        let (number, row) = position.quotientAndRemainder(dividingBy: PagePool.pageTokens)
+        let page = UnsafeMutableRawPointer(mutating: addresses[number])
+        let format = pool.format.kernel
         for head in 0..<heads {
-            let place = position * headDimension
-            uk_convert_f16(newKeys + head * headDimension, headDimension, keys(layer, head) + place)
-            uk_convert_f16(newValues + head * headDimension, headDimension, values(layer, head) + place)
+            let offset = head * pool.headBytes
+            uk_cache_store(
+                format, keys + head * headDimension, headDimension, page + keyOffset(layer) + offset, row)
+            uk_cache_store(
+                format, values + head * headDimension, headDimension, page + valueOffset(layer) + offset, row)
         }
     }
 

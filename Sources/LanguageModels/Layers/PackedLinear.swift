@@ -43,6 +43,12 @@ package struct PackedBlock: Sendable {
     package let key: PackedLinear
     package let value: PackedLinear
     package let output: PackedMatrix
+    /// [head dimension], for each head's queries and keys.
+    package let queryNorm: FloatBuffer?
+    package let keyNorm: FloatBuffer?
+    /// Norms of what joins the stream.
+    package let attentionPostNorm: FloatBuffer?
+    package let feedForwardPostNorm: FloatBuffer?
     package let feedForwardNorm: FloatBuffer
     package let feedForward: FeedForward
 }

@@ -4,6 +4,7 @@ internal import Tensors
 /// Runs feed-forward networks, dense or mixtures of experts, and owns the memory for it.
 final class FeedForwardScratch {
     private let width: Int
+    private let activation: ModelConfiguration.Activation
     private var gate = FloatBuffer(count: 0)
     private var contribution = FloatBuffer(count: 0)
     private var routing = FloatBuffer(count: 0)
@@ -13,6 +14,7 @@ final class FeedForwardScratch {
 
     init(_ c: ModelConfiguration) {
         width = c.width
+        activation = c.activation
         gathered = ActivationRows(width: c.width)
         middle = ActivationRows(width: c.experts?.width ?? c.feedForwardWidth)
         sharedMiddle = ActivationRows(width: max(c.experts?.sharedWidth ?? 0, 1))
@@ -176,12 +178,15 @@ final class FeedForwardScratch {
         return Routes(weights: weights, sharedWeights: sharedWeights, order: order, starts: starts, places: places)
     }
 
-    /// rows = silu(gates) · rows, then their int8 form.
+    /// rows = activation(gates) · rows, then their int8 form.
     private func activate(_ rows: ActivationRows, gates: UnsafeMutablePointer<Float>, rows count: Int, pool: WorkerPool)
     {
         let f = rows.width
         func one(_ row: Int) {
-            uk_swiglu(gates + row * f, rows.row(row), f, rows.row(row))
+            switch activation {
+            case .silu: uk_swiglu(gates + row * f, rows.row(row), f, rows.row(row))
+            case .gelu: uk_geglu(gates + row * f, rows.row(row), f, rows.row(row))
+            }
             rows.quantize(row)
         }
         let block = 4

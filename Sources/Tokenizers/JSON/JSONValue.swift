@@ -40,7 +40,7 @@ extension JSONValue: Equatable {
 
 extension JSONValue {
     /// This value with every string in it, but no key, replaced.
-    func mappingStrings(_ transform: (String) -> String) -> JSONValue {
+    public func mappingStrings(_ transform: (String) -> String) -> JSONValue {
         switch self {
         case .string(let text): .string(transform(text))
         case .array(let values): .array(values.map { $0.mappingStrings(transform) })
@@ -82,7 +82,7 @@ extension JSONValue {
     }
 
     /// The text as a JSON string.
-    static func quote(_ text: String, to result: inout String) {
+    public static func quote(_ text: String, to result: inout String) {
         result += "\""
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -1,10 +1,10 @@
 /// Reads JSON (RFC 8259), strictly: UTF-8, no duplicate keys, at most 100 levels deep.
-struct JSONParser {
+public struct JSONParser {
     /// What was expected, and at which byte.
-    struct Failure: Error, CustomStringConvertible {
-        var message: String
-        var offset: Int
-        var description: String { "\(message) at byte \(offset)" }
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public var message: String
+        public var offset: Int
+        public var description: String { "\(message) at byte \(offset)" }
     }
 
     private let bytes: [UInt8]
@@ -13,7 +13,7 @@ struct JSONParser {
     private static let depthLimit = 100
 
     /// - Throws: ``Failure``.
-    static func parse(_ bytes: some Sequence<UInt8>) throws -> JSONValue {
+    public static func parse(_ bytes: some Sequence<UInt8>) throws -> JSONValue {
         var parser = JSONParser(bytes: Array(bytes))
         let value = try parser.value(depth: 0)
         parser.skipSpace()

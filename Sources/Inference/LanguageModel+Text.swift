@@ -1,0 +1,36 @@
+public import LanguageModels
+public import Tokenizers
+
+extension LanguageModel {
+    /// Tokens that end an answer: the model's own, and those that end a turn in the usual chat templates.
+    public var stopTokens: Set<Int32> {
+        var stops: Set<Int32> = []
+        for name in ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"] {
+            if let id = tokenizer.id(of: name) { stops.insert(id) }
+        }
+        if let end = tokenizer.definition.endToken { stops.insert(end) }
+        return stops
+    }
+
+    /// The tokens of a text to continue; the first token of every text where the model wants one.
+    public func tokens(ofText text: String) -> [Int32] {
+        var tokens = tokenizer.encode(text)
+        if let begin = tokenizer.definition.beginToken, tokens.isEmpty || tokenizer.definition.addsBeginToken {
+            tokens.insert(begin, at: 0)
+        }
+        return tokens
+    }
+
+    /// The tokens of a conversation in the model's chat template, up to where its answer begins.
+    ///
+    /// - Throws: `InferenceError` when the model has no chat template; `TokenizerError` when the template refuses.
+    public func tokens(of messages: [ChatMessage]) throws -> [Int32] {
+        guard let chatTemplate else {
+            throw InferenceError(.noChatTemplate, "\(name) has no chat template; ask it to complete a text")
+        }
+        func text(_ token: Int32?) -> String { token.map { tokenizer.decode([$0]) } ?? "" }
+        let written = try chatTemplate.render(
+            messages, beginToken: text(tokenizer.definition.beginToken), endToken: text(tokenizer.definition.endToken))
+        return tokenizer.encodeParsingSpecials(written)
+    }
+}

@@ -1,0 +1,37 @@
+public import Hummingbird
+internal import Inference
+internal import Logging
+internal import ServiceLifecycle
+
+/// Serves a model on this machine's loopback address.
+public struct Server: Sendable {
+    public let model: ServedModel
+    public let port: Int
+
+    public init(model: ServedModel, port: Int) {
+        self.model = model
+        self.port = port
+    }
+
+    /// The routes, for tests and for servers that have others, too.
+    public func router() -> Router<BasicRequestContext> {
+        let router = Router()
+        OpenAIRoutes(model: model).register(on: router)
+        return router
+    }
+
+    /// Runs until the process is asked to end, and then until the answers under way are done.
+    ///
+    /// - Parameter onReady: called with the port once requests can come.
+    /// - Throws: when the port is taken.
+    public func run(onReady: @escaping @Sendable (Int) -> Void) async throws {
+        var logger = Logger(label: "understudy")
+        logger.logLevel = .warning
+        let application = Application(
+            router: router(),
+            configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: "understudy"),
+            onServerRunning: { onReady($0.localAddress?.port ?? port) }, logger: logger)
+        try await application.runService()
+        await model.engine.shutDown()
+    }
+}
