@@ -76,8 +76,8 @@ let package = Package(
             name: "TokenizersTests", dependencies: ["LanguageModels", "Tokenizers"], exclude: ["smollm2_ids.json"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "InferenceTests", dependencies: ["Inference", "LanguageModels", "Tensors", "Tokenizers"],
-            exclude: ["llama.json"],
+            name: "InferenceTests", dependencies: ["CKernels", "Inference", "LanguageModels", "Tensors", "Tokenizers"],
+            exclude: ["families.json", "llama.json"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],

@@ -58,12 +58,20 @@ float uk_exp_weights(const float *x, size_t n, float top, float factor, float *w
 }
 
 size_t uk_cache_rows_bytes(uk_cache_format format, size_t d) {
-    return format == UK_CACHE_F16 ? UK_PAGE_TOKENS * d * 2 : UK_PAGE_TOKENS * (d + sizeof(float));
+    switch (format) {
+    case UK_CACHE_F16: return UK_PAGE_TOKENS * d * 2;
+    case UK_CACHE_Q8: return UK_PAGE_TOKENS * (d + sizeof(float));
+    default: return UK_PAGE_TOKENS * d * sizeof(float);
+    }
 }
 
 void uk_cache_store(uk_cache_format format, const float *x, size_t d, void *rows, size_t row) {
     if (format == UK_CACHE_F16) {
         kernels()->convert_f16(x, d, (uint16_t *)rows + row * d);
+        return;
+    }
+    if (format == UK_CACHE_F32) {
+        memcpy((float *)rows + row * d, x, d * sizeof(float));
         return;
     }
     float greatest = 0;

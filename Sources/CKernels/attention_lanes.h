@@ -15,6 +15,9 @@ UK_INLINE void load_row(const uk_attention *a, const uint8_t *rows, size_t posit
         const uint16_t *from = (const uint16_t *)(const void *)rows + row * d;
         for (; i + UK_LANES <= d; i += UK_LANES) lanes_store(to + i, half_load(from + i));
         for (; i < d; i++) to[i] = uk_f16_to_f32(from[i]);
+    } else if (a->format == UK_CACHE_F32) {
+        memcpy(to, (const float *)(const void *)rows + row * d, d * sizeof(float));
+        i = d;
     } else {
         const int8_t *from = (const int8_t *)rows + row * d;
         float scale;

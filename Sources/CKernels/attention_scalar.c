@@ -10,6 +10,7 @@ static float element(const uk_attention *a, const uint8_t *rows, size_t position
         memcpy(&half, rows + (row * d + i) * 2, 2);
         return uk_f16_to_f32(half);
     }
+    if (a->format == UK_CACHE_F32) return ((const float *)(const void *)rows)[row * d + i];
     float scale;
     memcpy(&scale, rows + UK_PAGE_TOKENS * d + row * sizeof scale, sizeof scale);
     return scale * (float)((const int8_t *)rows)[row * d + i];

@@ -39,6 +39,9 @@ package final class DecoderPass {
     package let model: LanguageModel
     package let pool: WorkerPool
 
+    /// Where set, it sees what enters each matrix.
+    package var collector: ImportanceCollector?
+
     private var stream = FloatBuffer(count: 0)
     private var projections = FloatBuffer(count: 0)
     private var branch = FloatBuffer(count: 0)
@@ -104,6 +107,9 @@ package final class DecoderPass {
             live = wanted.count
         }
         normalize(live, model.finalNorm)
+        collector?.add(
+            [c.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"], normed.row(0), count: live, width: c.width
+        )
         if logits.count < live * c.vocabularySize { logits = FloatBuffer(count: live * c.vocabularySize) }
         PackedProduct.run(
             [
@@ -158,6 +164,9 @@ package final class DecoderPass {
         let block = model.blocks[layer]
         let rows = places.count
         normalize(rows, block.attentionNorm)
+        let name = "model.layers.\(layer).self_attn."
+        collector?.add(
+            ["q", "k", "v"].map { name + $0 + "_proj.weight" }, normed.row(0), count: rows, width: c.width)
         let q = c.headCount * c.headDimension
         let k = c.keyValueHeadCount * c.headDimension
         let stride = q + 2 * k
@@ -185,6 +194,7 @@ package final class DecoderPass {
                 layer: layer, position: place.position, keys: own + q, values: own + q + k)
         }
         attention(layer, inputs: inputs, queries: p, stride: stride)
+        collector?.add([name + "o_proj.weight"], attended.row(0), count: rows, width: attended.width)
         forRows(rows) { self.attended.quantize($0) }
     }
 
@@ -256,14 +266,19 @@ package final class DecoderPass {
     private func feedForward(_ layer: Int, rows: Int) {
         let block = model.blocks[layer]
         normalize(rows, block.feedForwardNorm)
+        let name = "model.layers.\(layer).mlp."
         join(rows, norm: block.feedForwardPostNorm) { output, _ in
             switch block.feedForward {
             case .dense(let network):
                 hidden.runDense(network, input: normed, rows: rows, stream: output, pool: pool)
+                if let collector { hidden.collectDense(into: collector, name: name, input: normed, rows: rows) }
             case .experts(let experts):
                 hidden.runExperts(
                     experts, configuration: model.configuration.experts!, input: normed, rows: rows, stream: output,
                     pool: pool)
+                if let collector {
+                    hidden.collectExperts(experts, into: collector, name: name, input: normed, rows: rows)
+                }
             }
         }
     }

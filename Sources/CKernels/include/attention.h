@@ -14,6 +14,7 @@ enum { UK_PAGE_TOKENS = 16 };
 typedef enum uk_cache_format {
     UK_CACHE_F16 = 0,  // [16, head_dimension] f16
     UK_CACHE_Q8 = 1,   // [16, head_dimension] int8, then [16] f32 scales: row = scale · q, scale = max|x| / 127
+    UK_CACHE_F32 = 2,  // [16, head_dimension] f32, for exact runs
 } uk_cache_format;
 
 /// Bytes of 16 rows of one head. A multiple of 64 when head_dimension is one of 4 (Q8) or 2 (F16).

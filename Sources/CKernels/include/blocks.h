@@ -22,6 +22,10 @@ size_t uk_block_bytes(int type);
 void uk_dequantize_row(int type, const void *src, size_t k, float *dst);
 /// The row as blocks of F32, F16, BF16, Q8_0, Q4_0 or Q4_1, rounding to nearest even. False for another type.
 bool uk_quantize_row(int type, const float *src, size_t k, void *dst);
+/// The row as blocks of Q8_0, Q4_0, Q4_1, Q4_K or Q6_K with the least square error a search finds, each element's error
+/// weighted by weights[k] (not negative; NULL: all alike) times its size; float types as `uk_quantize_row`. False for another
+/// type.
+bool uk_quantize_row_weighted(int type, const float *src, size_t k, const float *_Nullable weights, void *dst);
 float uk_f16_to_f32(uint16_t h);
 uint16_t uk_f32_to_f16(float f);
 

@@ -56,6 +56,12 @@ public enum ElementType: Int32, Sendable, Hashable, Codable, CaseIterable {
         }
     }
 
+    /// The type of this name, in any case; nil when there is none.
+    public init?(named name: String) {
+        guard let type = Self.allCases.first(where: { $0.name == name.uppercased() }) else { return nil }
+        self = type
+    }
+
     /// The type's number in the kernels' interface.
     package var kernelType: uk_type { uk_type(rawValue: UInt32(rawValue)) }
 

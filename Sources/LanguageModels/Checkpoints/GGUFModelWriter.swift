@@ -4,8 +4,9 @@ internal import Tokenizers
 
 /// Writes a model as GGUF, in the names and the layout that llama.cpp reads.
 package enum GGUFModelWriter {
-    /// - Parameter type: element type of the matrices (F32, F16, BF16, Q8_0, Q4_0 or Q4_1). Vectors, the router and matrices
-    ///   whose rows are no multiple of 32 stay F32.
+    /// - Parameter type: element type of the matrices (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K or Q6_K). Vectors, the router and
+    ///   matrices whose rows are no multiple of 32 stay F32; rows that are no multiple of 256 are Q4_1 instead of Q4_K and
+    ///   Q8_0 instead of Q6_K.
     /// - Throws: `ModelError` when the file cannot be written; nothing is left behind then.
     package static func write(_ contents: ModelContents, type: ElementType, to path: String) throws {
         let c = contents.configuration
@@ -31,14 +32,19 @@ package enum GGUFModelWriter {
                 let values = contents.values(source)
                 let rows = values.count / columns
                 let rowBytes = columns / element.blockElements * element.blockBytes
+                let importance = contents.importance[source].flatMap { $0.count == columns ? $0 : nil }
                 var bytes = [UInt8](repeating: 0, count: rows * rowBytes)
                 values.withUnsafeBufferPointer { values in
                     bytes.withUnsafeMutableBytes { bytes in
                         for row in 0..<rows {
                             let place = piece.order.stored(row)
-                            _ = uk_quantize_row(
-                                element.rawValue, values.baseAddress! + row * columns, columns,
-                                bytes.baseAddress! + place * rowBytes)
+                            let from = values.baseAddress! + row * columns
+                            let to = bytes.baseAddress! + place * rowBytes
+                            if contents.searches || element == .q4_K || element == .q6_K {
+                                _ = uk_quantize_row_weighted(element.rawValue, from, columns, importance, to)
+                            } else {
+                                _ = uk_quantize_row(element.rawValue, from, columns, to)
+                            }
                         }
                     }
                 }
@@ -59,7 +65,11 @@ package enum GGUFModelWriter {
 
     private static func elementType(of piece: Piece, wanted: ElementType) -> ElementType {
         let columns = piece.shape[piece.shape.count - 1]
-        return piece.shape.count == 1 || piece.isExact || columns % wanted.blockElements != 0 ? .f32 : wanted
+        if piece.shape.count == 1 || piece.isExact { return .f32 }
+        if columns % wanted.blockElements == 0 { return wanted }
+        // Rows that are no whole blocks of 256 take blocks of 32 with as many bits, or more.
+        let smaller: ElementType = wanted == .q4_K ? .q4_1 : .q8_0
+        return columns % smaller.blockElements == 0 ? smaller : .f32
     }
 
     private static func pieces(_ contents: ModelContents) -> [Piece] {

@@ -8,15 +8,16 @@ package enum HuggingFaceModelWriter {
     ///
     /// - Parameter endToken: number and text of the token that ends an answer.
     /// - Throws: `ModelError` when a file cannot be written.
-    package static func write(_ contents: ModelContents, endToken: (id: Int32, text: String), to folder: String) throws
-    {
+    package static func write(
+        _ contents: ModelContents, endToken: (id: Int32, text: String), type: ElementType = .bf16, to folder: String
+    ) throws {
         func write(_ data: Data, _ name: String) throws { try AtomicFile.write(data, to: folder + "/" + name) }
-        try write(try json(configuration(contents.configuration, end: endToken.id)), "config.json")
+        try write(try json(configuration(contents.configuration, end: endToken.id, type: type)), "config.json")
         try write(contents.tokenizer.tokenizerJSON(), "tokenizer.json")
         let tokenizer = TokenizerConfiguration(eosToken: endToken.text, chatTemplate: contents.chatTemplate)
         try write(try json(tokenizer), "tokenizer_config.json")
         try write(try json(GenerationConfiguration(eosTokenID: endToken.id)), "generation_config.json")
-        try SafetensorsWriter.write(contents, to: folder + "/model.safetensors")
+        try SafetensorsWriter.write(contents, type: type, to: folder + "/model.safetensors")
     }
 
     private static func json(_ value: some Encodable) throws -> Data {
@@ -26,7 +27,7 @@ package enum HuggingFaceModelWriter {
         return try encoder.encode(value)
     }
 
-    private static func configuration(_ c: ModelConfiguration, end: Int32) -> Configuration {
+    private static func configuration(_ c: ModelConfiguration, end: Int32, type: ElementType) -> Configuration {
         var result = Configuration(
             modelType: c.family.rawValue, vocabSize: c.vocabularySize, hiddenSize: c.width,
             numHiddenLayers: c.layerCount, numAttentionHeads: c.headCount, numKeyValueHeads: c.keyValueHeadCount,
@@ -34,17 +35,55 @@ package enum HuggingFaceModelWriter {
             rmsNormEps: Double(c.normEpsilon), ropeTheta: Double(c.ropeTheta), tieWordEmbeddings: c.tiedEmbeddings,
             eosTokenId: end)
         result.architectures = [c.family.transformersClass]
-        if let e = c.experts {
+        result.torchDtype = type == .f32 ? "float32" : type == .f16 ? "float16" : "bfloat16"
+        switch c.rotaryScaling {
+        case nil: break
+        case .linear(let factor): result.ropeScaling = .init(ropeType: "linear", factor: factor)
+        case .llama3(let factor, let low, let high, let context):
+            result.ropeScaling = .init(
+                ropeType: "llama3", factor: factor, lowFreqFactor: low, highFreqFactor: high,
+                originalMaxPositionEmbeddings: context)
+        }
+        if c.family == .gemma3 {
+            result.hiddenActivation = "gelu_pytorch_tanh"
+            result.hiddenAct = nil
+            result.slidingWindow = c.slidingWindow
+            result.layerTypes = (0..<c.layerCount).map {
+                c.window($0) == nil ? "full_attention" : "sliding_attention"
+            }
+            result.ropeLocalBaseFreq = c.localRopeTheta.map(Double.init)
+            let scale = Double(c.attentionScale ?? 1 / Float(c.headDimension).squareRoot())
+            result.queryPreAttnScalar = (1 / (scale * scale)).rounded()
+        } else if c.family == .mixtral {
+            result.slidingWindow = c.slidingWindow
+        } else if c.family == .graniteMoEShared {
+            result.embeddingMultiplier = Double(c.embeddingScale)
+            result.residualMultiplier = Double(c.residualScale)
+            result.attentionMultiplier = Double(c.attentionScale ?? 1)
+            result.logitsScaling = Double(1 / c.logitScale)
+        }
+        if let e = c.experts { setExperts(e, c.family, &result) }
+        return result
+    }
+
+    private static func setExperts(
+        _ e: ExpertConfiguration, _ family: ModelConfiguration.Family, _ result: inout Configuration
+    ) {
+        result.numExpertsPerTok = e.activeCount
+        switch family {
+        case .mixtral, .graniteMoEShared:
+            result.numLocalExperts = e.routedCount
+            result.intermediateSize = e.width
+            if family == .graniteMoEShared { result.sharedIntermediateSize = e.sharedWidth }
+        default:
             result.intermediateSize = e.sharedWidth + e.routedCount * e.width
             result.numExperts = e.routedCount
-            result.numExpertsPerTok = e.activeCount
             result.moeIntermediateSize = e.width
-            result.sharedExpertIntermediateSize = e.sharedWidth
+            if family == .qwen2MoE { result.sharedExpertIntermediateSize = e.sharedWidth }
             result.normTopkProb = e.normalizesWeights
             result.decoderSparseStep = 1
             result.mlpOnlyLayers = []
         }
-        return result
     }
 
     private struct Configuration: Encodable {
@@ -55,12 +94,26 @@ package enum HuggingFaceModelWriter {
         var rmsNormEps, ropeTheta: Double
         var tieWordEmbeddings: Bool
         var eosTokenId: Int32
-        var hiddenAct = "silu"
+        var hiddenAct: String? = "silu"
+        var hiddenActivation: String?
         var torchDtype = "bfloat16"
+        var ropeScaling: Scaling?
+        var slidingWindow: Int?
+        var layerTypes: [String]?
+        var ropeLocalBaseFreq, queryPreAttnScalar: Double?
+        var embeddingMultiplier, residualMultiplier, attentionMultiplier, logitsScaling: Double?
         var numExperts, numExpertsPerTok, moeIntermediateSize, sharedExpertIntermediateSize: Int?
+        var numLocalExperts, sharedIntermediateSize: Int?
         var normTopkProb: Bool?
         var decoderSparseStep: Int?
         var mlpOnlyLayers: [Int]?
+    }
+
+    private struct Scaling: Encodable {
+        var ropeType: String
+        var factor: Float
+        var lowFreqFactor, highFreqFactor: Float?
+        var originalMaxPositionEmbeddings: Int?
     }
 
     private struct TokenizerConfiguration: Encodable {

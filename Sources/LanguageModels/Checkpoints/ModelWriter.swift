@@ -1,3 +1,4 @@
+internal import CKernels
 package import Tokenizers
 
 /// What a model file is written from.
@@ -10,6 +11,26 @@ package struct ModelContents {
     package var name: String
     /// A tensor's values by its canonical name, row-major.
     package var values: (_ name: String) -> [Float]
+    /// How much each input of a matrix matters, for quantising: by canonical name, [columns]. Others count alike.
+    package var importance: [String: [Float]] = [:]
+    /// Whether quantising searches for the least error.
+    package var searches = false
+
+    /// A model as its files hold it.
+    ///
+    /// - Throws: `ModelError` when a tensor is missing; tokenizer errors.
+    package init(_ source: any WeightSource) throws {
+        for (name, _) in source.configuration.tensors { _ = try source.tensor(name) }
+        self.init(
+            configuration: source.configuration, tokenizer: try TokenizerDefinition(source.tokenizerSource),
+            chatTemplate: source.chatTemplate, name: source.name,
+            values: { name in
+                // All were found above.
+                let values = (try? source.tensor(name).floats()) ?? []
+                guard source.normOffset != 0, name.hasSuffix("norm.weight") else { return values }
+                return values.map { $0 + source.normOffset }
+            })
+    }
 
     package init(
         configuration: ModelConfiguration, tokenizer: TokenizerDefinition, chatTemplate: String?, name: String,
@@ -74,16 +95,18 @@ extension ModelConfiguration {
 
 /// Writes tensors as a safetensors file: length of a JSON header, the header, the data.
 enum SafetensorsWriter {
-    /// Writes all tensors as BF16 (rounded to nearest even), one at a time. Atomic.
+    /// Writes all tensors in the family's names, one at a time, rounded to nearest even. Atomic.
     ///
+    /// - Parameter type: F32, F16 or BF16.
     /// - Throws: `ModelError` when the file cannot be written.
-    static func write(_ contents: ModelContents, to path: String) throws {
+    static func write(_ contents: ModelContents, type: ElementType = .bf16, to path: String) throws {
+        let pieces = pieces(contents)
         var offset = 0
         var fields: [String] = []
-        for (name, shape) in contents.tensors {
-            let bytes = shape.reduce(2, *)
+        for piece in pieces {
+            let bytes = piece.shape.reduce(type.blockBytes, *)
             fields.append(
-                "\"\(name)\":{\"dtype\":\"BF16\",\"shape\":[\(shape.map(String.init).joined(separator: ","))],\"data_offsets\":[\(offset),\(offset + bytes)]}"
+                "\"\(piece.name)\":{\"dtype\":\"\(type.name)\",\"shape\":[\(piece.shape.map(String.init).joined(separator: ","))],\"data_offsets\":[\(offset),\(offset + bytes)]}"
             )
             offset += bytes
         }
@@ -93,19 +116,52 @@ enum SafetensorsWriter {
         let file = try AtomicFile(path: path)
         try file.write(withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) })
         try file.write(header)
-        for (name, shape) in contents.tensors {
-            let values = contents.values(name)
-            precondition(values.count == shape.reduce(1, *), "\(name): \(values.count) values for shape \(shape)")
-            let halves = values.map { roundToBFloat16($0).littleEndian }
-            try halves.withUnsafeBytes { try file.write($0) }
+        let offsetOfNorms: Float = contents.configuration.family == .gemma3 ? 1 : 0
+        for piece in pieces {
+            for (name, count) in piece.sources {
+                var values = contents.values(name)
+                precondition(values.count == count, "\(name): \(values.count) values, expected \(count)")
+                if offsetOfNorms != 0, name.hasSuffix("norm.weight") { values = values.map { $0 - offsetOfNorms } }
+                var bytes = [UInt8](repeating: 0, count: count * type.blockBytes)
+                bytes.withUnsafeMutableBytes {
+                    _ = uk_quantize_row(type.rawValue, values, count, $0.baseAddress!)
+                }
+                try bytes.withUnsafeBytes { try file.write($0) }
+            }
         }
         try file.commit()
     }
 
-    /// The upper half of a float, rounded to nearest even.
-    static func roundToBFloat16(_ value: Float) -> UInt16 {
-        let bits = value.bitPattern
-        if value.isNaN { return UInt16(bits >> 16) | 0x40 }
-        return UInt16((bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16)
+    /// A tensor of the file, made of one or several of the model's.
+    private struct Piece {
+        var name: String
+        var shape: [Int]
+        var sources: [(name: String, count: Int)]
+    }
+
+    private static func pieces(_ contents: ModelContents) -> [Piece] {
+        var pieces: [Piece] = []
+        var places: [String: Int] = [:]
+        let family = contents.configuration.family
+        for (name, shape) in contents.tensors {
+            let place = TensorPlace(name, family: family)
+            if let known = places[place.name] {
+                pieces[known].sources.append((name, shape.reduce(1, *)))
+            } else {
+                places[place.name] = pieces.count
+                pieces.append(Piece(name: place.name, shape: shape, sources: [(name, shape.reduce(1, *))]))
+            }
+        }
+        for index in pieces.indices where pieces[index].sources.count > 1 {
+            // Matrices of experts: [experts, rows, columns], of each first the gate, then what it gates.
+            let sorted = pieces[index].sources.map { ($0, TensorPlace($0.name, family: family)) }.sorted {
+                ($0.1.stack ?? 0, $0.1.half == .second ? 1 : 0) < ($1.1.stack ?? 0, $1.1.half == .second ? 1 : 0)
+            }
+            let halves = sorted.contains { $0.1.half != nil } ? 2 : 1
+            pieces[index].sources = sorted.map(\.0)
+            pieces[index].shape[0] *= halves
+            if sorted[0].1.stack != nil { pieces[index].shape.insert(sorted.count / halves, at: 0) }
+        }
+        return pieces
     }
 }

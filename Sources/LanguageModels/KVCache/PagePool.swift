@@ -6,8 +6,16 @@ public enum CacheFormat: String, Sendable, Hashable, Codable, CaseIterable {
     case float16 = "f16"
     /// 8 bits with a scale for each token and head: about half the memory.
     case int8 = "q8"
+    /// For exact runs.
+    case float32 = "f32"
 
-    var kernel: uk_cache_format { self == .float16 ? UK_CACHE_F16 : UK_CACHE_Q8 }
+    var kernel: uk_cache_format {
+        switch self {
+        case .float16: UK_CACHE_F16
+        case .int8: UK_CACHE_Q8
+        case .float32: UK_CACHE_F32
+        }
+    }
 }
 
 /// Memory for keys and values in pages of 16 tokens, which sequences take, share and give back.

@@ -8,6 +8,8 @@ final class FeedForwardScratch {
     private var gate = FloatBuffer(count: 0)
     private var contribution = FloatBuffer(count: 0)
     private var routing = FloatBuffer(count: 0)
+    /// Where each expert's tokens began in the last pass.
+    private var lastStarts: [Int] = []
     private let gathered: ActivationRows
     private let middle: ActivationRows
     private let sharedMiddle: ActivationRows
@@ -49,6 +51,7 @@ final class FeedForwardScratch {
         stream: UnsafeMutablePointer<Float>, pool: WorkerPool
     ) {
         let routes = route(experts, e, input: input, rows: rows, pool: pool)
+        lastStarts = routes.starts
         let pairs = rows * e.activeCount
         gathered.reserve(pairs)
         middle.reserve(pairs)
@@ -105,6 +108,32 @@ final class FeedForwardScratch {
             if experts.shared != nil {
                 uk_axpy(routes.sharedWeights[row], sharedOutput + row * width, width, x)
             }
+        }
+    }
+
+    /// Shows what the last `runDense` multiplied.
+    func collectDense(into collector: ImportanceCollector, name: String, input: ActivationRows, rows: Int) {
+        collector.add(
+            [name + "gate_proj.weight", name + "up_proj.weight"], input.row(0), count: rows, width: width)
+        collector.add([name + "down_proj.weight"], middle.row(0), count: rows, width: middle.width)
+    }
+
+    /// Shows what the last `runExperts` multiplied. Gates see what all tokens are like, not only their own.
+    func collectExperts(
+        _ experts: PackedExperts, into collector: ImportanceCollector, name: String, input: ActivationRows, rows: Int
+    ) {
+        let owners = experts.routed.indices.map { name + "experts.\($0)." } + (experts.shared == nil ? [] : [name + "shared_expert."])
+        collector.add(
+            owners.flatMap { [$0 + "gate_proj.weight", $0 + "up_proj.weight"] }, input.row(0), count: rows, width: width)
+        for expert in experts.routed.indices {
+            let begin = lastStarts[expert]
+            collector.add(
+                [name + "experts.\(expert).down_proj.weight"], middle.row(begin), count: lastStarts[expert + 1] - begin,
+                width: middle.width)
+        }
+        if experts.shared != nil {
+            collector.add(
+                [name + "shared_expert.down_proj.weight"], sharedMiddle.row(0), count: rows, width: sharedMiddle.width)
         }
     }
 
