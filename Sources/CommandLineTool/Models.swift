@@ -4,7 +4,8 @@ internal import LanguageModels
 
 struct Models: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Fetch, list and inspect model files.", subcommands: [Pull.self, List.self, Inspect.self, Quantize.self, Export.self])
+        abstract: "Fetch, list and inspect model files.",
+        subcommands: [Pull.self, List.self, Inspect.self, Quantize.self, Export.self])
 
     struct Pull: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

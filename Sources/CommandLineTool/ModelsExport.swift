@@ -13,7 +13,8 @@ extension Models {
                 With --importance, a text shows which inputs of each matrix matter, and errors there count more. Rows that are \
                 no whole blocks of 256 take Q4_1 instead of Q4_K, and Q8_0 instead of Q6_K.
                 """)
-        @Argument(help: "A GGUF file, a folder in the Hugging Face layout, or a name of the catalogue.") var model: String
+        @Argument(help: "A GGUF file, a folder in the Hugging Face layout, or a name of the catalogue.") var model:
+            String
         @Option(help: "q8_0, q6_k, q4_k, q4_1 or q4_0.") var type: String
         @Option(help: "The file to write.") var output: String
         @Option(help: "A text like those the model will read.") var importance: String?
@@ -23,7 +24,8 @@ extension Models {
             let allowed: [ElementType] = [.q8_0, .q6_K, .q4_K, .q4_1, .q4_0]
             guard let element = ElementType(named: type), allowed.contains(element) else {
                 throw ValidationError(
-                    "--type must be one of \(allowed.map { $0.name.lowercased() }.joined(separator: ", ")), not \(type).")
+                    "--type must be one of \(allowed.map { $0.name.lowercased() }.joined(separator: ", ")), not \(type)."
+                )
             }
             let path = try ModelStore().resolve(model)
             var contents = try ModelContents(openModel(path))
@@ -63,7 +65,8 @@ extension Models {
             case huggingface
         }
 
-        @Argument(help: "A GGUF file, a folder in the Hugging Face layout, a student package, or a name of the catalogue.")
+        @Argument(
+            help: "A GGUF file, a folder in the Hugging Face layout, a student package, or a name of the catalogue.")
         var model: String
         @Option(help: "gguf or huggingface.") var format: Format
         @Option(help: "Element type: f32, f16 or bf16; gguf also q8_0, q6_k, q4_k, q4_1, q4_0.") var type = "bf16"
@@ -74,7 +77,8 @@ extension Models {
             let allowed = format == .gguf ? floats + [.q8_0, .q6_K, .q4_K, .q4_1, .q4_0] : floats
             guard let element = ElementType(named: type), allowed.contains(element) else {
                 throw ValidationError(
-                    "--type must be one of \(allowed.map { $0.name.lowercased() }.joined(separator: ", ")), not \(type).")
+                    "--type must be one of \(allowed.map { $0.name.lowercased() }.joined(separator: ", ")), not \(type)."
+                )
             }
             var contents = try ModelContents(openModel(ModelStore().resolve(model)))
             contents.searches = true

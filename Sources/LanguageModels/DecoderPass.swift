@@ -108,7 +108,8 @@ package final class DecoderPass {
         }
         normalize(live, model.finalNorm)
         collector?.add(
-            [c.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"], normed.row(0), count: live, width: c.width
+            [c.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"], normed.row(0), count: live,
+            width: c.width
         )
         if logits.count < live * c.vocabularySize { logits = FloatBuffer(count: live * c.vocabularySize) }
         PackedProduct.run(

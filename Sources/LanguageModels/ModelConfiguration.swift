@@ -25,6 +25,8 @@ public struct ModelConfiguration: Sendable, Hashable, Codable {
         case linear(factor: Float)
         /// Llama 3.1's: low frequencies divided, high ones kept, those between blended.
         case llama3(factor: Float, lowFrequency: Float, highFrequency: Float, originalContext: Int)
+        /// Each frequency divided by a factor of its own: how GGUF files keep Llama 3.1's.
+        case factors([Float])
     }
 
     public var family: Family
@@ -174,6 +176,10 @@ extension ModelConfiguration {
         case nil: break
         case .linear(let factor):
             try check(factor > 0 && factor.isFinite, "the rotary factor is \(factor), expected above 0")
+        case .factors(let factors):
+            try check(
+                factors.count == headDimension / 2 && factors.allSatisfy { $0 > 0 && $0.isFinite },
+                "\(factors.count) rotary factors for heads of \(headDimension)")
         case .llama3(let factor, let low, let high, let context):
             try check(
                 factor > 0 && low > 0 && high > low && high.isFinite && factor.isFinite && context > 0,

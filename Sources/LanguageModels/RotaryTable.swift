@@ -17,7 +17,7 @@ package final class RotaryTable: Sendable {
         sines = FloatBuffer(count: positions * half)
         for i in 0..<half {
             let plain = pow(Double(base), -Double(2 * i) / Double(headDimension))
-            let frequency = scaling.map { $0.scaled(plain) } ?? plain
+            let frequency = scaling.map { $0.scaled(plain, place: i) } ?? plain
             for position in 0..<positions {
                 let angle = Double(position) * frequency
                 cosines.base[position * half + i] = Float(cos(angle))
@@ -29,8 +29,9 @@ package final class RotaryTable: Sendable {
 
 extension ModelConfiguration.RotaryScaling {
     /// The frequency (radians a position) after scaling.
-    func scaled(_ frequency: Double) -> Double {
+    func scaled(_ frequency: Double, place: Int) -> Double {
         switch self {
+        case .factors(let factors): return frequency / Double(factors[place])
         case .linear(let factor): return frequency / Double(factor)
         case .llama3(let factor, let low, let high, let context):
             let wavelength = 2 * Double.pi / frequency

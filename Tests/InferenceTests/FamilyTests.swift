@@ -67,14 +67,17 @@ struct FamilyTests {
         try Data(family.config.utf8).write(to: folder.appending(path: "config.json"))
         try definition().tokenizerJSON().write(to: folder.appending(path: "tokenizer.json"))
         // Two files, as large models have.
-        for (index, half) in [family.tensors.prefix(family.tensors.count / 2), family.tensors.dropFirst(family.tensors.count / 2)].enumerated() {
+        for (index, half) in [
+            family.tensors.prefix(family.tensors.count / 2), family.tensors.dropFirst(family.tensors.count / 2),
+        ].enumerated() {
             var offset = 0
             var fields: [String] = []
             var data = Data()
             for tensor in half {
                 let values = values(tensor.name, tensor.shape.reduce(1, *), gemma: family.name == "gemma3")
                 fields.append(
-                    "\"\(tensor.name)\":{\"dtype\":\"F32\",\"shape\":\(tensor.shape),\"data_offsets\":[\(offset),\(offset + values.count * 4)]}")
+                    "\"\(tensor.name)\":{\"dtype\":\"F32\",\"shape\":\(tensor.shape),\"data_offsets\":[\(offset),\(offset + values.count * 4)]}"
+                )
                 offset += values.count * 4
                 values.withUnsafeBytes { data.append(contentsOf: $0) }
             }
@@ -123,16 +126,14 @@ struct FamilyTests {
         let source = try openModel(folder.path)
         let file = folder.path + "/model.gguf"
         try GGUFModelWriter.write(ModelContents(source), type: .f32, to: file)
-        if family.name.contains("Llama 3") {
-            // llama.cpp keeps this scaling as a table of factors, which this program does not write yet.
-            return
-        }
         let fromGGUF = try openModel(file).configuration
         var expected = source.configuration
         expected.attentionScale = expected.attentionScale ?? fromGGUF.attentionScale
         #expect(fromGGUF.experts?.normalizesWeights == expected.experts?.normalizesWeights)
         compare(try logits(file, tokens: tokens, chunks: [tokens.count]), family, "gguf")
 
+        // GGUF has Llama 3's scaling as factors, which the other layout has no words for.
+        if family.name.contains("Llama 3") { return }
         let again = folder.appending(path: "again")
         try FileManager.default.createDirectory(at: again, withIntermediateDirectories: true)
         try HuggingFaceModelWriter.write(

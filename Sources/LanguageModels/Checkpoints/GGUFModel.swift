@@ -155,10 +155,7 @@ package struct GGUFModel: WeightSource {
         let factor = try fields.float(prefix + "rope.scaling.factor", or: 1)
         switch kind {
         case "none" where fields.file.tensor(named: "rope_freqs.weight") != nil:
-            // llama.cpp's converter turns Llama 3.1's scaling into factors of the frequencies; these are the only ones
-            // in use.
-            return .llama3(
-                factor: fields.smallestScale(prefix), lowFrequency: 1, highFrequency: 4, originalContext: 8192)
+            return .factors(try fields.rotaryFactors())
         case "none": return nil
         case "linear": return .linear(factor: factor)
         default:
@@ -220,14 +217,14 @@ package struct GGUFModel: WeightSource {
             return number
         }
 
-        /// The factor behind `rope_freqs.weight`: its greatest element.
-        func smallestScale(_ prefix: String) -> Float {
-            guard let entry = file.tensor(named: "rope_freqs.weight"), entry.type == .f32,
-                let count = entry.dimensions.first
-            else { return 8 }
-            let tensor = StoredTensor(
-                name: entry.name, type: .f32, rows: 1, columns: count, file: file.file, offset: entry.offset)
-            return tensor.floats().max() ?? 8
+        /// What each rotary frequency is divided by.
+        func rotaryFactors() throws -> [Float] {
+            guard let entry = file.tensor(named: "rope_freqs.weight"), entry.type == .f32, entry.dimensions.count == 1
+            else { throw ModelError(.malformed, "'rope_freqs.weight' must be a list of F32", file: path) }
+            return StoredTensor(
+                name: entry.name, type: .f32, rows: 1, columns: entry.dimensions[0], file: file.file,
+                offset: entry.offset
+            ).floats()
         }
 
         func token(_ key: String, of count: Int) throws -> Int32? {

@@ -29,7 +29,7 @@ package enum GGUFModelWriter {
             let element = elementType(of: piece, wanted: type)
             let columns = piece.shape[piece.shape.count - 1]
             for source in piece.sources {
-                let values = contents.values(source)
+                let values = source == factorsName ? contents.configuration.rotaryFactors : contents.values(source)
                 let rows = values.count / columns
                 let rowBytes = columns / element.blockElements * element.blockBytes
                 let importance = contents.importance[source].flatMap { $0.count == columns ? $0 : nil }
@@ -52,6 +52,8 @@ package enum GGUFModelWriter {
             }
         }
     }
+
+    private static let factorsName = "rope_freqs.weight"
 
     /// One tensor of the file, made from one or (stacked experts) several of the model's.
     private struct Piece {
@@ -122,6 +124,10 @@ package enum GGUFModelWriter {
             }
         }
         add("output_norm.weight", "model.norm.weight")
+        let factors = c.rotaryFactors
+        if !factors.isEmpty {
+            list.append(Piece(name: factorsName, shape: [factors.count], sources: [factorsName], isExact: true))
+        }
         // llama.cpp's qwen2moe does not tie the vocabulary projection to the embedding.
         add("output.weight", c.tiedEmbeddings && c.family == .qwen2MoE ? "model.embed_tokens.weight" : "lm_head.weight")
         return list
@@ -161,6 +167,21 @@ package enum GGUFModelWriter {
             number("expert_used_count", e.activeCount)
             number("expert_feed_forward_length", e.width)
             number("expert_shared_feed_forward_length", e.sharedWidth)
+        }
+    }
+}
+
+extension ModelConfiguration {
+    /// What each rotary frequency is divided by, where that takes more than one number; else empty.
+    fileprivate var rotaryFactors: [Float] {
+        switch rotaryScaling {
+        case nil, .linear: return []
+        case .factors(let factors): return factors
+        case .llama3:
+            return (0..<headDimension / 2).map { place in
+                let plain = pow(Double(ropeTheta), -Double(2 * place) / Double(headDimension))
+                return Float(plain / rotaryScaling!.scaled(plain, place: place))
+            }
         }
     }
 }

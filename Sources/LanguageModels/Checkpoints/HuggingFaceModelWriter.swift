@@ -11,6 +11,11 @@ package enum HuggingFaceModelWriter {
     package static func write(
         _ contents: ModelContents, endToken: (id: Int32, text: String), type: ElementType = .bf16, to folder: String
     ) throws {
+        if case .factors = contents.configuration.rotaryScaling {
+            throw ModelError(
+                .unsupported, "rotary factors one by one cannot be written in the Hugging Face layout",
+                file: contents.name)
+        }
         func write(_ data: Data, _ name: String) throws { try AtomicFile.write(data, to: folder + "/" + name) }
         try write(try json(configuration(contents.configuration, end: endToken.id, type: type)), "config.json")
         try write(contents.tokenizer.tokenizerJSON(), "tokenizer.json")
@@ -37,7 +42,7 @@ package enum HuggingFaceModelWriter {
         result.architectures = [c.family.transformersClass]
         result.torchDtype = type == .f32 ? "float32" : type == .f16 ? "float16" : "bfloat16"
         switch c.rotaryScaling {
-        case nil: break
+        case nil, .factors: break
         case .linear(let factor): result.ropeScaling = .init(ropeType: "linear", factor: factor)
         case .llama3(let factor, let low, let high, let context):
             result.ropeScaling = .init(

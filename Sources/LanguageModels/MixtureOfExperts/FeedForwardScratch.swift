@@ -122,9 +122,12 @@ final class FeedForwardScratch {
     func collectExperts(
         _ experts: PackedExperts, into collector: ImportanceCollector, name: String, input: ActivationRows, rows: Int
     ) {
-        let owners = experts.routed.indices.map { name + "experts.\($0)." } + (experts.shared == nil ? [] : [name + "shared_expert."])
+        let owners =
+            experts.routed.indices.map { name + "experts.\($0)." }
+            + (experts.shared == nil ? [] : [name + "shared_expert."])
         collector.add(
-            owners.flatMap { [$0 + "gate_proj.weight", $0 + "up_proj.weight"] }, input.row(0), count: rows, width: width)
+            owners.flatMap { [$0 + "gate_proj.weight", $0 + "up_proj.weight"] }, input.row(0), count: rows, width: width
+        )
         for expert in experts.routed.indices {
             let begin = lastStarts[expert]
             collector.add(
