@@ -8,7 +8,7 @@ internal import Tokenizers
 
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Figures for this machine.", subcommands: [InferenceBenchmark.self, TrainingBenchmark.self])
+        abstract: "Figures for this machine.", subcommands: [InferenceBenchmark.self, TokenizerBenchmark.self, TrainingBenchmark.self])
 
     struct InferenceBenchmark: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -20,6 +20,7 @@ struct Benchmark: ParsableCommand {
         @Option(help: "Tokens to generate.") var generate = 128
         @Option(help: "Sequences that generate together.") var batch = 1
         @Option(help: "How often; the median counts.") var repetitions = 3
+        @Flag(help: "Pack the weights anew instead of using those packed before.") var noCache = false
         @Flag(help: "Print JSON.") var json = false
 
         func validate() throws {
@@ -42,7 +43,9 @@ struct Benchmark: ParsableCommand {
             let clock = ContinuousClock()
             var loaded: LanguageModel?
             let loading = try clock.measure {
-                loaded = try LanguageModel(contentsOf: path, contextLength: max(prompt, 1) + generate + 8, pool: pool)
+                loaded = try LanguageModel(
+                    contentsOf: path, contextLength: max(prompt, 1) + generate + 8, pool: pool,
+                    cache: noCache ? nil : ModelStore.packedCache)
             }
             guard let model = loaded else { return }
             guard prompt + generate <= model.configuration.contextLength else {

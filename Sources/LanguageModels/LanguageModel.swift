@@ -32,25 +32,48 @@ public final class LanguageModel: Sendable {
 
     /// Opens a GGUF file or a folder in the Hugging Face layout.
     ///
-    /// - Parameter contextLength: the longest sequence that will be asked for; nil: the model's, at most 8,192.
+    /// - Parameters:
+    ///   - contextLength: the longest sequence that will be asked for; nil: the model's, at most 8,192.
+    ///   - cache: a folder where packed weights are kept, so that the model opens faster the next time; nil: nowhere.
     /// - Throws: `ModelError` naming the file and the tensor or field; tokenizer errors.
     public convenience init(
         contentsOf path: String, precision: Precision = .packed, contextLength: Int? = nil,
-        pool: WorkerPool = WorkerPool()
+        pool: WorkerPool = WorkerPool(), cache: String? = nil
     ) throws {
         let source = try openModel(path)
-        try self.init(source, precision: precision, contextLength: contextLength, pool: pool)
+        let key = cache != nil && precision == .packed ? PackedStore.key(of: path) : nil
+        try self.init(
+            source, precision: precision, contextLength: contextLength, pool: pool,
+            store: key.map { ($0, "\(cache!)/\($0).packed") })
     }
 
     package init(
-        _ source: any WeightSource, precision: Precision = .packed, contextLength: Int? = nil, pool: WorkerPool
+        _ source: any WeightSource, precision: Precision = .packed, contextLength: Int? = nil, pool: WorkerPool,
+        store place: (key: String, path: String)? = nil
     ) throws {
         var configuration = source.configuration
         configuration.contextLength = min(contextLength ?? 8192, configuration.contextLength)
         self.configuration = configuration
         self.precision = precision
         name = source.name
-        tokenizer = try Tokenizer(TokenizerDefinition(source.tokenizerSource))
+        // Two pieces of work that have nothing to do with each other.
+        var cut: Result<Tokenizer, any Error>?
+        var angles: RotaryTable?
+        withUnsafeMutablePointer(to: &cut) { cut in
+            withUnsafeMutablePointer(to: &angles) { angles in
+                pool.run(2) { task, _ in
+                    if task == 0 {
+                        cut.pointee = Result { try Tokenizer(TokenizerDefinition(source.tokenizerSource)) }
+                    } else {
+                        angles.pointee = RotaryTable(
+                            headDimension: configuration.headDimension, base: configuration.ropeTheta,
+                            positions: configuration.contextLength, scaling: configuration.rotaryScaling)
+                    }
+                }
+            }
+        }
+        tokenizer = try cut!.get()
+        rope = angles!
         guard tokenizer.vocabularySize <= configuration.vocabularySize else {
             throw ModelError(
                 .malformed,
@@ -58,7 +81,8 @@ public final class LanguageModel: Sendable {
                 file: source.name)
         }
         chatTemplate = try source.chatTemplate.map { try ChatTemplate($0) }
-        let packer = WeightPacker(source: source, precision: precision)
+        let store = place.flatMap { PackedStore(path: $0.path, key: $0.key) }
+        let packer = WeightPacker(source: source, precision: precision, store: store)
         blocks = try packer.blocks(configuration, pool: pool)
         finalNorm = try packer.vector("model.norm.weight", count: configuration.width)
         let headName = configuration.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight"
@@ -66,13 +90,11 @@ public final class LanguageModel: Sendable {
         embedding = try packer.stored(
             "model.embed_tokens.weight", rows: configuration.vocabularySize, columns: configuration.width)
         embedding.release()
-        rope = RotaryTable(
-            headDimension: configuration.headDimension, base: configuration.ropeTheta,
-            positions: configuration.contextLength, scaling: configuration.rotaryScaling)
         localRope = configuration.localRopeTheta.map {
             RotaryTable(headDimension: configuration.headDimension, base: $0, positions: configuration.contextLength)
         }
         weightBytes = packer.byteCount
+        if let place, store == nil { PackedStore.write(packer.packed, key: place.key, to: place.path) }
     }
 
     /// row[width] = the embedding of a token.

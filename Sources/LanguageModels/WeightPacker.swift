@@ -7,11 +7,18 @@ final class WeightPacker: Sendable {
     private let source: any WeightSource
     private let precision: LanguageModel.Precision
     private let bytes = Atomic<Int>(0)
+    private let store: PackedStore?
+    private let made = Mutex([String: PackedMatrix]())
 
-    init(source: any WeightSource, precision: LanguageModel.Precision) {
+    /// - Parameter store: where matrices may lie packed already.
+    init(source: any WeightSource, precision: LanguageModel.Precision, store: PackedStore? = nil) {
         self.source = source
         self.precision = precision
+        self.store = store
     }
+
+    /// Matrices that were packed just now.
+    var packed: [String: PackedMatrix] { made.withLock { $0 } }
 
     /// Bytes packed so far.
     var byteCount: Int { bytes.load(ordering: .relaxed) }
@@ -102,12 +109,17 @@ final class WeightPacker: Sendable {
     /// - Parameter exact: keep floats whatever the precision is.
     func matrix(_ name: String, rows: Int, columns: Int, exact: Bool = false) throws -> PackedMatrix {
         let tensor = try stored(name, rows: rows, columns: columns)
+        if !exact, let known = store?.matrix(name, rows: rows, columns: columns) {
+            bytes.add(known.byteCount, ordering: .relaxed)
+            return known
+        }
         let format: uk_packed? = exact || precision == .float32 ? UK_PACKED_F32 : nil
         let matrix = PackedMatrix(rows: rows, columns: columns, type: tensor.type.rawValue, format: format) {
             tensor.rowPointer($0)
         }
         tensor.release()
         bytes.add(matrix.byteCount, ordering: .relaxed)
+        if !exact { made.withLock { $0[name] = matrix } }
         return matrix
     }
 }

@@ -21,7 +21,8 @@ public struct ServedModel: Sendable {
         modelAt path: String, id: String? = nil, configuration: BatchEngine.Configuration, contextLength: Int? = nil,
         pool: WorkerPool
     ) throws {
-        let model = try LanguageModel(contentsOf: path, contextLength: contextLength, pool: pool)
+        let model = try LanguageModel(
+            contentsOf: path, contextLength: contextLength, pool: pool, cache: ModelStore.packedCache)
         self.id = id ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
         engine = InferenceEngine(model: model, configuration: configuration, pool: pool)
         dialogue = nil

@@ -10,10 +10,33 @@ public final class PackedMatrix: @unchecked Sendable {
     public let columns: Int
     /// Tiles of 16 rows, the last one filled up with zeros.
     public let tiles: Int
-    private let storage: AlignedBuffer
+    /// The tiles' memory.
+    public let base: UnsafeRawPointer
+    /// Keeps the memory.
+    private let owner: AnyObject
 
     /// Bytes held.
-    public var byteCount: Int { storage.byteCount }
+    public var byteCount: Int { tiles * uk_packed_tile_bytes(format, columns) }
+
+    /// Bytes of a matrix of this shape.
+    public static func byteCount(_ rows: Int, _ columns: Int, _ format: uk_packed) -> Int {
+        let height = Int(UK_TILE_ROWS)
+        return (rows + height - 1) / height * uk_packed_tile_bytes(format, columns)
+    }
+
+    /// A matrix that was packed before.
+    ///
+    /// - Parameters:
+    ///   - memory: `byteCount` bytes, aligned to 64, as this type packed them.
+    ///   - owner: keeps the memory as long as it lives.
+    package init(rows: Int, columns: Int, format: uk_packed, memory: UnsafeRawPointer, owner: AnyObject) {
+        self.rows = rows
+        self.columns = columns
+        self.format = format
+        tiles = (rows + Int(UK_TILE_ROWS) - 1) / Int(UK_TILE_ROWS)
+        base = memory
+        self.owner = owner
+    }
 
     /// Packs rows of one GGML element type.
     ///
@@ -33,7 +56,9 @@ public final class PackedMatrix: @unchecked Sendable {
         let height = Int(UK_TILE_ROWS)
         tiles = (rows + height - 1) / height
         let tileBytes = uk_packed_tile_bytes(self.format, columns)
-        storage = AlignedBuffer(byteCount: tiles * tileBytes)
+        let storage = AlignedBuffer(byteCount: tiles * tileBytes)
+        base = UnsafeRawPointer(storage.base)
+        owner = storage
         var pointers = [UnsafeRawPointer?](repeating: nil, count: height)
         for tile in 0..<tiles {
             for lane in 0..<height {
@@ -54,9 +79,6 @@ public final class PackedMatrix: @unchecked Sendable {
             UnsafeRawPointer(values + index * columns)
         }
     }
-
-    /// The tiles' memory.
-    public var base: UnsafeRawPointer { UnsafeRawPointer(storage.base) }
 
     /// output[columns] = row `index`, dequantised.
     public func unpackRow(_ index: Int, into output: UnsafeMutablePointer<Float>) {

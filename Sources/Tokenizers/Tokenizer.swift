@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Synchronization
 
 /// Turns text into token numbers and back. Immutable: may be used from any thread.
 public final class Tokenizer: Sendable {
@@ -6,7 +7,15 @@ public final class Tokenizer: Sendable {
     private let pairs: PairTable
     /// The token of each single byte; -1 where there is none.
     private let byteTokens: [Int32]
-    private let numbers: [[UInt8]: Int32]
+    private let numbers: TokenNumbers
+    /// Bytes that a token found as a whole may begin with: any such token, and those that are not special.
+    private let wholeStarts: [Bool]
+    private let addedStarts: [Bool]
+    private let hasAdded: Bool
+    /// What was cut before; whoever finds it taken does without.
+    private let cache = Mutex<CacheBox?>(nil)
+
+    private struct CacheBox: @unchecked Sendable { let value: PieceCache }
     /// Tokens that are found as a whole, by their first byte, longest first.
     private let wholeTokens: [[WholeToken]]
 
@@ -20,12 +29,9 @@ public final class Tokenizer: Sendable {
         self.definition = definition
         pairs = PairTable(definition.merges)
         var byteTokens = [Int32](repeating: -1, count: 256)
-        var numbers: [[UInt8]: Int32] = [:]
-        numbers.reserveCapacity(definition.tokens.count)
         var whole = [[WholeToken]](repeating: [], count: 256)
         for (index, token) in definition.tokens.enumerated() {
             let id = Int32(index)
-            if token.kind == .normal || numbers[token.bytes] == nil { numbers[token.bytes] = id }
             if token.kind != .special, token.bytes.count == 1, byteTokens[Int(token.bytes[0])] < 0 {
                 byteTokens[Int(token.bytes[0])] = id
             }
@@ -34,7 +40,10 @@ public final class Tokenizer: Sendable {
             }
         }
         self.byteTokens = byteTokens
-        self.numbers = numbers
+        numbers = TokenNumbers(definition.tokens, replaces: { $0.kind == .normal })
+        wholeStarts = whole.map { !$0.isEmpty }
+        addedStarts = whole.map { $0.contains { !$0.isSpecial } }
+        hasAdded = addedStarts.contains(true)
         wholeTokens = whole.map { $0.sorted { ($0.bytes.count, $1.id) > ($1.bytes.count, $0.id) } }
     }
 
@@ -82,9 +91,14 @@ public final class Tokenizer: Sendable {
         text.withUTF8 { bytes in
             var merger = Merger()
             ids.reserveCapacity(bytes.count / 3)
+            let starts = specials ? wholeStarts : addedStarts
             var start = 0
-            var index = 0
+            var index = specials || hasAdded ? 0 : bytes.count
             while index < bytes.count {
+                if !starts[Int(bytes[index])] {
+                    index += 1
+                    continue
+                }
                 guard let found = wholeToken(in: bytes, at: index, specials: specials) else {
                     index += 1
                     continue
@@ -112,18 +126,42 @@ public final class Tokenizer: Sendable {
     }
 
     private func encodePieces(of bytes: UnsafeBufferPointer<UInt8>, merger: inout Merger, into ids: inout [Int32]) {
+        guard !bytes.isEmpty else { return }
+        let box = cache.withLock { cache in
+            // A short text is cut before a new cache would be cleared.
+            if cache == nil, bytes.count >= 4096 { cache = CacheBox(value: PieceCache()) }
+            return cache.take()
+        }
+        let known = box?.value
         let scanner = PieceScanner(bytes, style: definition.preTokenizer)
+        let text = bytes.baseAddress!
         var start = 0
         while start < bytes.count {
             let end = scanner.end(from: start)
-            if definition.ignoresMerges, let id = numbers[Array(bytes[start..<end])] {
-                ids.append(id)
+            if let known, end - start <= PieceCache.longestPiece {
+                let key = PieceCache.Key(text + start, length: end - start, room: bytes.count - start)
+                if !known.append(key, to: &ids) {
+                    let before = ids.count
+                    encodePiece(bytes[start..<end], merger: &merger, into: &ids)
+                    known.store(key, ids[before...])
+                }
             } else {
-                merger.start(bytes[start..<end], byteTokens: byteTokens)
-                merger.merge(pairs)
-                merger.appendResult(to: &ids)
+                encodePiece(bytes[start..<end], merger: &merger, into: &ids)
             }
             start = end
+        }
+        if let box { cache.withLock { $0 = box } }
+    }
+
+    private func encodePiece(
+        _ piece: Slice<UnsafeBufferPointer<UInt8>>, merger: inout Merger, into ids: inout [Int32]
+    ) {
+        if definition.ignoresMerges, let id = numbers[UnsafeBufferPointer(rebasing: piece)] {
+            ids.append(id)
+        } else {
+            merger.start(piece, byteTokens: byteTokens)
+            merger.merge(pairs)
+            merger.appendResult(to: &ids)
         }
     }
 

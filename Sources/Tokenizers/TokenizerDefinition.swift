@@ -63,11 +63,7 @@ public struct TokenizerDefinition: Sendable, Hashable {
         }
         self.tokens = tokens
         self.preTokenizer = preTokenizer
-        var numbers: [[UInt8]: Int32] = [:]
-        numbers.reserveCapacity(tokens.count)
-        for (id, token) in tokens.enumerated() where token.kind != .special && numbers[token.bytes] == nil {
-            numbers[token.bytes] = Int32(id)
-        }
+        let numbers = TokenNumbers(tokens, where: { $0.kind != .special })
         merges = []
         merges.reserveCapacity(mergeTexts.count)
         for (rank, merge) in mergeTexts.enumerated() {

@@ -49,7 +49,8 @@ package struct StudentPackage: Sendable {
     package func languageModel(pool: WorkerPool) throws -> LanguageModel {
         let quantized = folder.appendingPathComponent(Self.quantizedFile)
         let path = FileManager.default.fileExists(atPath: quantized.path) ? quantized.path : folder.path
-        return try LanguageModel(contentsOf: path, contextLength: contextLength, pool: pool)
+        return try LanguageModel(
+            contentsOf: path, contextLength: contextLength, pool: pool, cache: ModelStore.packedCache)
     }
 
     private var contextLength: Int { format.maximumInputTokens + format.maximumAnswerTokens + 8 }

@@ -35,6 +35,9 @@ public struct ModelStore: Sendable {
         self.folder = folder ?? Self.home + "/models"
     }
 
+    /// Where packed weights are kept.
+    public static var packedCache: String { home + "/packed" }
+
     /// Where this program keeps what it fetches.
     public static var home: String {
         let environment = ProcessInfo.processInfo.environment
