@@ -20,8 +20,8 @@ lint:
 
 bench: build
 	@$(UNDERSTUDY) models pull smollm2-135m-instruct
-	$(UNDERSTUDY) benchmark inference --json
-	$(UNDERSTUDY) benchmark training --json
+	python3 Benchmarks/run.py
+	$(UNDERSTUDY) benchmark training
 
 docs:
 	$(SWIFT) package generate-documentation --target Inference

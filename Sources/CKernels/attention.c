@@ -18,8 +18,8 @@ static const uk_attention_kernels *kernels(void) {
 }
 
 size_t uk_attention_scratch(const uk_attention *a) {
-    const size_t padded = (a->head_dimension + 15) / 16 * 16, queries = a->kv_heads ? a->tokens * (a->heads / a->kv_heads) : 0;
-    return 16 + (2 * UK_ATTENTION_KEYS + UK_ATTENTION_QUERIES) * padded + UK_ATTENTION_QUERIES * UK_ATTENTION_KEYS + 2 * queries;
+    const size_t padded = (a->head_dimension + 15) / 16 * 16, rows = uk_attention_rows(a);
+    return 16 + UK_ATTENTION_KEYS * (a->head_dimension + padded + UK_ATTENTION_QUERIES) + rows * (padded + 2);
 }
 
 void uk_attention_forward(const uk_attention *a, size_t kv_head, size_t token_begin, size_t token_end, float *scratch) {
@@ -65,13 +65,20 @@ size_t uk_cache_rows_bytes(uk_cache_format format, size_t d) {
     }
 }
 
-void uk_cache_store(uk_cache_format format, const float *x, size_t d, void *rows, size_t row) {
-    if (format == UK_CACHE_F16) {
-        kernels()->convert_f16(x, d, (uint16_t *)rows + row * d);
+/// Stores with `step` elements from one of the token's elements to the next, the first at `first`.
+static void store(uk_cache_format format, const float *x, size_t d, void *rows, size_t first, size_t step, size_t row) {
+    if (format == UK_CACHE_F32) {
+        for (size_t i = 0; i < d; i++) ((float *)rows)[first + i * step] = x[i];
         return;
     }
-    if (format == UK_CACHE_F32) {
-        memcpy((float *)rows + row * d, x, d * sizeof(float));
+    if (format == UK_CACHE_F16) {
+        enum { PART = 64 };
+        uint16_t halves[PART];
+        for (size_t i = 0; i < d; i += PART) {
+            const size_t n = d - i < PART ? d - i : PART;
+            kernels()->convert_f16(x + i, n, halves);
+            for (size_t j = 0; j < n; j++) ((uint16_t *)rows)[first + (i + j) * step] = halves[j];
+        }
         return;
     }
     float greatest = 0;
@@ -79,13 +86,20 @@ void uk_cache_store(uk_cache_format format, const float *x, size_t d, void *rows
         const float size = fabsf(x[i]);
         if (size > greatest) greatest = size;
     }
-    int8_t *q = (int8_t *)rows + row * d;
     const float scale = greatest < INFINITY ? greatest / 127 : 0, inverse = scale > 0 ? 1 / scale : 0;
     for (size_t i = 0; i < d; i++) {
         const float level = rintf(x[i] * inverse);
-        q[i] = level == level ? (int8_t)(level > 127 ? 127 : level < -127 ? -127 : level) : 0;
+        ((int8_t *)rows)[first + i * step] = level == level ? (int8_t)(level > 127 ? 127 : level < -127 ? -127 : level) : 0;
     }
     memcpy((uint8_t *)rows + UK_PAGE_TOKENS * d + row * sizeof scale, &scale, sizeof scale);
+}
+
+void uk_cache_store_key(uk_cache_format format, const float *x, size_t d, void *rows, size_t row) {
+    store(format, x, d, rows, row, UK_PAGE_TOKENS, row);
+}
+
+void uk_cache_store_value(uk_cache_format format, const float *x, size_t d, void *rows, size_t row) {
+    store(format, x, d, rows, row * d, 1, row);
 }
 
 void uk_add(float *x, const float *y, size_t n) { kernels()->add(x, y, n); }

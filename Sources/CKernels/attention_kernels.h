@@ -6,6 +6,7 @@
 enum {
     UK_ATTENTION_KEYS = 64,      // keys in one block of the online softmax, counted from position 0
     UK_ATTENTION_QUERIES = 4,    // queries worked on at once
+    UK_ATTENTION_TOKENS = 32,    // tokens for which a block of keys and values is converted once
 };
 
 typedef struct uk_attention_kernels {
@@ -30,27 +31,32 @@ extern const uk_attention_kernels uk_attention_avx512;
 extern const uk_attention_kernels uk_attention_neon;
 #endif
 
-/// The scratch of one call: a block's keys and values as floats (rows padded to a multiple of 16), the queries at work,
-/// their scores, and each query's running maximum and sum.
+/// Queries of a kv head for which running sums are kept at a time.
+static inline size_t uk_attention_rows(const uk_attention *a) {
+    const size_t tokens = a->tokens < UK_ATTENTION_TOKENS ? a->tokens : UK_ATTENTION_TOKENS;
+    return a->kv_heads ? tokens * (a->heads / a->kv_heads) : 0;
+}
+
+/// The scratch of one call, each part but the last two 64-byte aligned.
 typedef struct uk_attention_buffers {
     size_t padded;                     // head_dimension rounded up to a multiple of 16
-    float *keys, *values;              // [UK_ATTENTION_KEYS, padded]
-    float *queries;                    // [UK_ATTENTION_QUERIES, padded]
+    float *keys;                       // [head_dimension, UK_ATTENTION_KEYS]
+    float *values;                     // [UK_ATTENTION_KEYS, padded]
     float *scores;                     // [UK_ATTENTION_QUERIES, UK_ATTENTION_KEYS]
-    float *largest, *total;            // [tokens · query heads of a kv head]
+    float *sums;                       // [rows, padded]: Σ exp(score - largest) · value
+    float *largest, *total;            // [rows]
 } uk_attention_buffers;
 
-/// Cuts `scratch` up; the parts up to `scores` are 64-byte aligned.
 static inline uk_attention_buffers uk_attention_layout(const uk_attention *a, float *scratch) {
     uk_attention_buffers b;
-    const size_t queries = a->kv_heads ? a->tokens * (a->heads / a->kv_heads) : 0;
+    const size_t rows = uk_attention_rows(a);
     b.padded = (a->head_dimension + 15) / 16 * 16;
     b.keys = (float *)(((uintptr_t)scratch + 63) / 64 * 64);
-    b.values = b.keys + UK_ATTENTION_KEYS * b.padded;
-    b.queries = b.values + UK_ATTENTION_KEYS * b.padded;
-    b.scores = b.queries + UK_ATTENTION_QUERIES * b.padded;
-    b.largest = b.scores + UK_ATTENTION_QUERIES * UK_ATTENTION_KEYS;
-    b.total = b.largest + queries;
+    b.values = b.keys + UK_ATTENTION_KEYS * a->head_dimension;
+    b.scores = b.values + UK_ATTENTION_KEYS * b.padded;
+    b.sums = b.scores + UK_ATTENTION_QUERIES * UK_ATTENTION_KEYS;
+    b.largest = b.sums + rows * b.padded;
+    b.total = b.largest + rows;
     return b;
 }
 

@@ -3,17 +3,19 @@
 #include <math.h>
 #include <string.h>
 
-static float element(const uk_attention *a, const uint8_t *rows, size_t position, size_t i) {
+/// Element i of the key or value of the token at `position`.
+static float element(const uk_attention *a, const uint8_t *rows, size_t position, size_t i, bool is_key) {
     const size_t d = a->head_dimension, row = position % UK_PAGE_TOKENS;
+    const size_t at = is_key ? i * UK_PAGE_TOKENS + row : row * d + i;
     if (a->format == UK_CACHE_F16) {
         uint16_t half;
-        memcpy(&half, rows + (row * d + i) * 2, 2);
+        memcpy(&half, rows + at * 2, 2);
         return uk_f16_to_f32(half);
     }
-    if (a->format == UK_CACHE_F32) return ((const float *)(const void *)rows)[row * d + i];
+    if (a->format == UK_CACHE_F32) return ((const float *)(const void *)rows)[at];
     float scale;
     memcpy(&scale, rows + UK_PAGE_TOKENS * d + row * sizeof scale, sizeof scale);
-    return scale * (float)((const int8_t *)rows)[row * d + i];
+    return scale * (float)((const int8_t *)rows)[at];
 }
 
 static void attention(const uk_attention *a, size_t kv_head, size_t token_begin, size_t token_end, float *scratch) {
@@ -33,7 +35,7 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
                 for (size_t j = begin; j < n; j++) {
                     const uint8_t *rows = uk_page_rows(a, a->key_offset, kv_head, first + j);
                     float sum = 0;
-                    for (size_t i = 0; i < d; i++) sum += q[i] * element(a, rows, first + j, i);
+                    for (size_t i = 0; i < d; i++) sum += q[i] * element(a, rows, first + j, i, true);
                     scores[j] = a->scale * sum;
                     if (!(scores[j] <= top)) top = scores[j];
                 }
@@ -45,7 +47,7 @@ static void attention(const uk_attention *a, size_t kv_head, size_t token_begin,
                     const float p = expf(scores[j] - top);
                     const uint8_t *rows = uk_page_rows(a, a->value_offset, kv_head, first + j);
                     total += p;
-                    for (size_t i = 0; i < d; i++) out[i] += p * element(a, rows, first + j, i);
+                    for (size_t i = 0; i < d; i++) out[i] += p * element(a, rows, first + j, i, false);
                 }
             }
             for (size_t i = 0; i < d; i++) out[i] /= total;

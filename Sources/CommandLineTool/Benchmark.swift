@@ -8,7 +8,8 @@ internal import Tokenizers
 
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Figures for this machine.", subcommands: [InferenceBenchmark.self, TokenizerBenchmark.self, TrainingBenchmark.self])
+        abstract: "Figures for this machine.",
+        subcommands: [InferenceBenchmark.self, TokenizerBenchmark.self, TrainingBenchmark.self])
 
     struct InferenceBenchmark: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -32,7 +32,8 @@ struct Chat: AsyncParsableCommand {
     func run() async throws {
         let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
         let path = try student ?? ModelStore().resolve(model!)
-        let engine = InferenceEngine(model: try LanguageModel(contentsOf: path, pool: pool, cache: ModelStore.packedCache), pool: pool)
+        let engine = InferenceEngine(
+            model: try LanguageModel(contentsOf: path, pool: pool, cache: ModelStore.packedCache), pool: pool)
         var options = TextOptions(
             maximumTokens: maxTokens, sampling: SamplingOptions(temperature: temperature, topP: topP, seed: seed))
         if let schema {

@@ -28,7 +28,9 @@ final class PackedStore: Sendable {
     init?(path: String, key: String) {
         guard let file = try? MappedFile(path: path), file.count >= Self.headerBytes else { return nil }
         let bytes = file.bytes
-        guard bytes.prefix(8).elementsEqual(Self.magic), bytes[8..<40].elementsEqual(Self.padded(key)) else { return nil }
+        guard bytes.prefix(8).elementsEqual(Self.magic), bytes[8..<40].elementsEqual(Self.padded(key)) else {
+            return nil
+        }
         let table = Int(truncatingIfNeeded: bytes.loadUnaligned(fromByteOffset: 40, as: UInt64.self))
         guard table >= Self.headerBytes, table < file.count else { return nil }
         guard
@@ -38,7 +40,8 @@ final class PackedStore: Sendable {
         for row in rows {
             let format = uk_packed(rawValue: row.format)
             guard row.rows > 0, row.columns > 0, row.rows < 1 << 31, row.columns < 1 << 31, row.format <= 4,
-                row.offset >= 0, row.offset % 64 == 0, row.bytes == PackedMatrix.byteCount(row.rows, row.columns, format),
+                row.offset >= 0, row.offset % 64 == 0,
+                row.bytes == PackedMatrix.byteCount(row.rows, row.columns, format),
                 row.bytes <= table - row.offset
             else { return nil }
             entries[row.name] = Entry(
@@ -119,7 +122,8 @@ final class PackedStore: Sendable {
     static func key(of path: String) -> String? {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
-        let names = isFolder.boolValue ? ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() : [""]
+        let names =
+            isFolder.boolValue ? ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted() : [""]
         var text = "packing 1\n"
         for name in names where name.isEmpty || name.hasSuffix(".safetensors") || name == "config.json" {
             let file = name.isEmpty ? path : path + "/" + name
@@ -130,7 +134,8 @@ final class PackedStore: Sendable {
             #else
                 let changed = "\(status.st_mtimespec.tv_sec).\(status.st_mtimespec.tv_nsec)"
             #endif
-            text += "\(URL(fileURLWithPath: file).standardizedFileURL.path)\n\(status.st_ino) \(status.st_size) \(changed)\n"
+            text +=
+                "\(URL(fileURLWithPath: file).standardizedFileURL.path)\n\(status.st_ino) \(status.st_size) \(changed)\n"
         }
         let digest = SHA256.hash(data: Data(text.utf8))
         return digest.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

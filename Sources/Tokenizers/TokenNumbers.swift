@@ -6,7 +6,8 @@ struct TokenNumbers: Sendable {
     private let mask: Int
 
     /// - Parameter tokens: of equals the first is kept, unless `replaces` says that a later one goes before.
-    init(_ tokens: [TokenizerDefinition.Token], where isWanted: (TokenizerDefinition.Token) -> Bool = { _ in true },
+    init(
+        _ tokens: [TokenizerDefinition.Token], where isWanted: (TokenizerDefinition.Token) -> Bool = { _ in true },
         replaces: (TokenizerDefinition.Token) -> Bool = { _ in false }
     ) {
         var size = 16

@@ -47,10 +47,12 @@ import Testing
             for head in 0..<keyValueHeads {
                 for row in 0..<start + tokens {
                     let from = (head * capacity + row) * dimension
-                    for (offset, source) in [(0, keys), (keyValueHeads * rowsBytes, values)] {
-                        let floats = source[from..<from + dimension].map(uk_f16_to_f32)
-                        uk_cache_store(format, floats, dimension, pages[row / 16] + offset + head * rowsBytes, row % 16)
-                    }
+                    let place = pages[row / 16] + head * rowsBytes
+                    uk_cache_store_key(
+                        format, keys[from..<from + dimension].map(uk_f16_to_f32), dimension, place, row % 16)
+                    uk_cache_store_value(
+                        format, values[from..<from + dimension].map(uk_f16_to_f32), dimension,
+                        place + keyValueHeads * rowsBytes, row % 16)
                 }
             }
             return (memory, pages.map { UnsafeRawPointer($0) })
@@ -177,7 +179,7 @@ import Testing
         for values in [random.normals(64), [Float](repeating: 0, count: 64), [Float](repeating: -3, count: 64)] {
             let rows = UnsafeMutableRawPointer.allocate(byteCount: uk_cache_rows_bytes(UK_CACHE_Q8, 64), alignment: 64)
             defer { rows.deallocate() }
-            uk_cache_store(UK_CACHE_Q8, values, 64, rows, 9)
+            uk_cache_store_value(UK_CACHE_Q8, values, 64, rows, 9)
             let scale = (rows + 16 * 64).loadUnaligned(fromByteOffset: 9 * 4, as: Float.self)
             let largest = values.map(abs).max()!
             #expect(scale == largest / 127)

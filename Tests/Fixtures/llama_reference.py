@@ -22,6 +22,7 @@ PROMPTS = [
     "A car engine",
 ]
 
+WINDOW = 400
 TEXT = """A bank keeps an account for each of its customers. When a customer pays with a card, the shop asks the bank
 whether there is enough money; the bank says yes or no within a second, and the sum is taken from the account some days
 later. Most of the messages that reach the bank are about this short moment: the card was refused, the sum was taken
@@ -59,17 +60,23 @@ def main() -> None:
             margins.append(round(float(logits[first] - logits[second]), 4))
             model.eval([int(first)])
         rows.append({"prompt": prompt, "tokens": tokens, "margins": margins})
-    ids = model.tokenize(TEXT.encode(), add_bos=False, special=False)
-    model.reset()
-    model.eval(ids)
-    loss = 0.0
-    for place in range(len(ids) - 1):
-        logits = np.array(model.scores[place], dtype=np.float64)
-        top = logits.max()
-        loss -= logits[ids[place + 1]] - top - np.log(np.exp(logits - top).sum())
+    # The text, then the licence in windows: on a few hundred tokens the rounding of activations alone moves the loss by a
+    # percent either way.
+    license = (Path(__file__).parent.parent.parent / "LICENSE").read_text()
+    ids = model.tokenize((TEXT + "\n\n" + license).encode(), add_bos=False, special=False)
+    loss, count = 0.0, 0
+    for start in range(0, len(ids), WINDOW):
+        window = ids[start:start + WINDOW]
+        model.reset()
+        model.eval(window)
+        for place in range(len(window) - 1):
+            logits = np.array(model.scores[place], dtype=np.float64)
+            top = logits.max()
+            loss -= logits[window[place + 1]] - top - np.log(np.exp(logits - top).sum())
+            count += 1
     reference = {
-        "text": TEXT, "textTokens": len(ids), "loss": loss / (len(ids) - 1), "llama_cpp": llama_cpp.__version__,
-        "prompts": rows,
+        "text": TEXT, "window": WINDOW, "textTokens": len(ids), "loss": loss / count,
+        "llama_cpp": llama_cpp.__version__, "prompts": rows,
     }
     path = Path(__file__).parent.parent / "InferenceTests" / "llama.json"
     path.write_text(json.dumps(reference, ensure_ascii=False) + "\n")

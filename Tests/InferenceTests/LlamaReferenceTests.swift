@@ -15,6 +15,7 @@ struct LlamaReferenceTests {
             var margins: [Float]
         }
         var text: String
+        var window: Int
         var textTokens: Int
         var loss: Double
         var prompts: [Row]
@@ -35,23 +36,28 @@ struct LlamaReferenceTests {
 
     /// Mean loss in nats a token.
     private func loss(_ model: LanguageModel) throws -> Double {
-        let tokens = model.tokenizer.encode(reference.text)
+        let license = URL(filePath: #filePath).appending(path: "../../../LICENSE").standardizedFileURL
+        let text = reference.text + "\n\n" + (try String(contentsOf: license, encoding: .utf8))
+        let tokens = model.tokenizer.encode(text)
         #expect(tokens.count == reference.textTokens)
         let pass = DecoderPass(model: model, pool: pool)
-        let cache = SequenceCache(model.configuration)
         let size = model.configuration.vocabularySize
         var sum = 0.0
-        for start in stride(from: 0, to: tokens.count, by: 128) {
-            let end = min(start + 128, tokens.count)
-            let logits = pass.run([SequenceInput(cache: cache, tokens: Array(tokens[start..<end]), rows: .all)])
-            for place in start..<min(end, tokens.count - 1) {
-                let row = UnsafeBufferPointer(rebasing: logits[(place - start) * size..<(place - start + 1) * size])
+        var count = 0
+        for start in stride(from: 0, to: tokens.count, by: reference.window) {
+            let window = Array(tokens[start..<min(start + reference.window, tokens.count)])
+            let logits = pass.run([
+                SequenceInput(cache: SequenceCache(model.configuration), tokens: window, rows: .all)
+            ])
+            for place in 0..<window.count - 1 {
+                let row = UnsafeBufferPointer(rebasing: logits[place * size..<(place + 1) * size])
                 let top = Double(row.max()!)
                 let total = row.reduce(0.0) { $0 + exp(Double($1) - top) }
-                sum -= Double(row[Int(tokens[place + 1])]) - top - log(total)
+                sum -= Double(row[Int(window[place + 1])]) - top - log(total)
+                count += 1
             }
         }
-        return sum / Double(tokens.count - 1)
+        return sum / Double(count)
     }
 
     @Test func perplexityIsWithinHalfAPercent() throws {

@@ -10,17 +10,19 @@
 
 enum { UK_PAGE_TOKENS = 16 };
 
-/// How a page keeps the 16 rows of one head's keys (or values).
+/// How a page keeps the keys (or values) of one head's 16 tokens: values [16, head_dimension], keys the other way round,
+/// [head_dimension, 16], so that one load has the same element of many keys.
 typedef enum uk_cache_format {
-    UK_CACHE_F16 = 0,  // [16, head_dimension] f16
-    UK_CACHE_Q8 = 1,   // [16, head_dimension] int8, then [16] f32 scales: row = scale · q, scale = max|x| / 127
-    UK_CACHE_F32 = 2,  // [16, head_dimension] f32, for exact runs
+    UK_CACHE_F16 = 0,  // f16
+    UK_CACHE_Q8 = 1,   // int8, then [16] f32 scales: a token's elements are scale · q, scale = max|x| / 127
+    UK_CACHE_F32 = 2,  // f32, for exact runs
 } uk_cache_format;
 
-/// Bytes of 16 rows of one head. A multiple of 64 when head_dimension is one of 4 (Q8) or 2 (F16).
+/// Bytes of one head's keys (or values) of 16 tokens. A multiple of 64 when head_dimension is one of 4 (Q8) or 2 (F16).
 size_t uk_cache_rows_bytes(uk_cache_format format, size_t head_dimension);
-/// Stores x[head_dimension] as row `row` (0 ..< 16) of the rows at `rows` (4-byte aligned).
-void uk_cache_store(uk_cache_format format, const float *x, size_t head_dimension, void *rows, size_t row);
+/// Stores x[head_dimension] as that of token `row` (0 ..< 16) in the page's part at `rows` (4-byte aligned).
+void uk_cache_store_key(uk_cache_format format, const float *x, size_t head_dimension, void *rows, size_t row);
+void uk_cache_store_value(uk_cache_format format, const float *x, size_t head_dimension, void *rows, size_t row);
 
 typedef struct uk_attention {
     size_t heads, kv_heads, head_dimension;  // heads a multiple of kv_heads; head_dimension a multiple of 8

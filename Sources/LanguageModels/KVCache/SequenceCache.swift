@@ -95,9 +95,9 @@ package final class SequenceCache {
         let format = pool.format.kernel
         for head in 0..<heads {
             let offset = head * pool.headBytes
-            uk_cache_store(
+            uk_cache_store_key(
                 format, keys + head * headDimension, headDimension, page + keyOffset(layer) + offset, row)
-            uk_cache_store(
+            uk_cache_store_value(
                 format, values + head * headDimension, headDimension, page + valueOffset(layer) + offset, row)
         }
     }
