@@ -14,6 +14,7 @@ let package = Package(
     products: [
         .executable(name: "understudy", targets: ["CommandLineTool"]),
         .library(name: "Inference", targets: ["Inference"]),
+        .library(name: "LanguageModels", targets: ["LanguageModels", "Tokenizers", "Tensors"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -3,6 +3,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 // -1: not detected yet. Detection has no side effects, so two threads may both do it.
 static atomic_int active_isa = -1;
@@ -35,6 +39,29 @@ const char *uk_isa_name(uk_isa isa) {
     case UK_ISA_NEON: return "neon";
     default: return "scalar";
     }
+}
+
+bool uk_isa_has_dot_product(void) {
+#if defined(__aarch64__)
+    // -1: not detected yet.
+    static atomic_int known = -1;
+    int has = atomic_load_explicit(&known, memory_order_relaxed);
+    if (has < 0) {
+        const char *forced = getenv("UNDERSTUDY_DOT");
+#if defined(__linux__)
+        has = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+        has = 1;
+#else
+        has = 0;
+#endif
+        if (forced && forced[0] == '0') has = 0;
+        atomic_store_explicit(&known, has, memory_order_relaxed);
+    }
+    return has;
+#else
+    return false;
+#endif
 }
 
 static uk_isa detect(void) {

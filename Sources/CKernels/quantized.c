@@ -10,6 +10,9 @@ static const uk_quantized_kernels *kernels(void) {
     case UK_ISA_AVX512: return &uk_quantized_avx512;
     case UK_ISA_AVX2: return &uk_quantized_avx2;
 #endif
+#if defined(__aarch64__)
+    case UK_ISA_NEON: return uk_isa_has_dot_product() ? &uk_quantized_neon_dot : &uk_quantized_neon;
+#endif
     default: return &uk_quantized_scalar;
     }
 }

@@ -31,6 +31,11 @@ extern const uk_quantized_kernels uk_quantized_avx2;
 extern const uk_quantized_kernels uk_quantized_avx512;
 #endif
 
+#if defined(__aarch64__)
+extern const uk_quantized_kernels uk_quantized_neon;
+extern const uk_quantized_kernels uk_quantized_neon_dot;
+#endif
+
 /// Bytes of one group of an integer format.
 static inline size_t uk_packed_group_bytes(uk_packed format) {
     switch (format) {

@@ -23,6 +23,8 @@ bool uk_isa_supported(uk_isa isa);
 /// Switches the kernels that the calling thread runs to `isa`. False, with nothing changed, when it is not supported.
 /// For tests: other threads, those of a worker pool too, go on as before.
 bool uk_isa_select(uk_isa isa);
+/// Whether this processor has AArch64's dot product instructions (false elsewhere). UNDERSTUDY_DOT=0 says it has not.
+bool uk_isa_has_dot_product(void);
 /// "scalar", "avx2", "avx512" or "neon".
 const char *uk_isa_name(uk_isa isa);
 
