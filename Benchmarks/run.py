@@ -48,7 +48,8 @@ def prepare():
         parts, size = [], 0
         for path in sorted(glob.glob(folder + "/**/*.py", recursive=True)):
             try:
-                parts.append(open(path, encoding="utf8").read(40000))
+                # The name of a special token: the peer takes it for that token in any text, ours does not.
+                parts.append(open(path, encoding="utf8").read(40000).replace("<filename>", "<name>"))
             except (OSError, UnicodeDecodeError):
                 continue
             size += len(parts[-1])
