@@ -14,9 +14,11 @@ test: bootstrap
 	@$(UNDERSTUDY) models pull smollm2-135m-instruct || \
 		echo "test: the teacher could not be fetched; the tests that need it are skipped"
 	$(SWIFT) test -c release --skip-build
+	Scripts/test-client
+	Scripts/cross-check
 
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples/Embedding/Sources
 
 bench: build
 	@$(UNDERSTUDY) models pull smollm2-135m-instruct

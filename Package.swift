@@ -81,6 +81,8 @@ let package = Package(
             exclude: ["families.json", "llama.json"],
             swiftSettings: swiftSettings),
         .testTarget(
+            name: "OpenAITests", dependencies: ["Inference", "OpenAI", "Tokenizers"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],
             swiftSettings: swiftSettings),
         .testTarget(

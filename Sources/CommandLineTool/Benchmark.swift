@@ -9,7 +9,9 @@ internal import Tokenizers
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Figures for this machine.",
-        subcommands: [InferenceBenchmark.self, TokenizerBenchmark.self, PerplexityBenchmark.self, TrainingBenchmark.self])
+        subcommands: [
+            InferenceBenchmark.self, TokenizerBenchmark.self, PerplexityBenchmark.self, TrainingBenchmark.self,
+        ])
 
     struct InferenceBenchmark: ParsableCommand {
         static let configuration = CommandConfiguration(

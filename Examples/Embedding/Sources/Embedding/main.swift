@@ -11,27 +11,23 @@ for try await part in try engine.chat([ChatMessage(role: "user", content: "Name 
 }
 print()
 
-// Many at once run in batches; each holds to a schema, and says how sure the model is.
+// Many at once run in batches; each holds to a schema.
 let schema = try JSONParser.parse(
     #"{"type":"object","properties":{"sentiment":{"enum":["good","bad"]}},"required":["sentiment"],"additionalProperties":false}"#
         .utf8)
 let options = TextOptions(maximumTokens: 32, constraint: try Constraint(jsonSchema: schema))
-try await withThrowingTaskGroup(of: (String, String, Double).self) { group in
+try await withThrowingTaskGroup(of: (String, String).self) { group in
     for review in ["I love it.", "It broke after a day.", "Would buy again!"] {
         group.addTask {
             let question = "Is this review good or bad? \(review)"
             var text = ""
-            var probability = 0.0
             for try await part in try engine.chat([ChatMessage(role: "user", content: question)], options) {
                 text += part.text
-                probability = part.result?.probability ?? probability
             }
-            return (review, text, probability)
+            return (review, text)
         }
     }
-    for try await (review, answer, probability) in group {
-        print("\(review) -> \(answer) (\((probability * 100).rounded()) %)")
-    }
+    for try await (review, answer) in group { print("\(review) -> \(answer)") }
 }
 
 // A task that is cancelled gives its memory back at the next step.
