@@ -21,10 +21,14 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Megabytes for keys and values.") var cacheMegabytes = 1024
     @Option(help: "How keys and values are kept: f16, or q8 for half the memory.") var cacheFormat = CacheFormat.float16
     @Flag(help: "Guess tokens from what the prompt says, and check several at once.") var promptLookup = false
+    @Option(help: "A smaller model that guesses tokens for --model; answers stay the same.") var draft: String?
     @Option(help: "Threads; 0: one for each core.") var threads = 0
 
     func validate() throws {
         guard (model == nil) != (student == nil) else { throw ValidationError("Give either --model or --student.") }
+        guard draft == nil || (model != nil && !promptLookup) else {
+            throw ValidationError("--draft goes with --model, and not with --prompt-lookup.")
+        }
         guard (0...65535).contains(port) else { throw ValidationError("--port must be 0 to 65535.") }
         guard (1...1024).contains(parallel) else { throw ValidationError("--parallel must be 1 to 1024.") }
         guard queue >= 0, cacheMegabytes >= 1, threads >= 0, context ?? 1 >= 1 else {
@@ -37,7 +41,8 @@ struct Serve: AsyncParsableCommand {
         let configuration = BatchEngine.Configuration(
             maximumSequences: parallel, maximumBatchTokens: 256, maximumWaiting: queue,
             cacheBytes: cacheMegabytes << 20, cacheFormat: cacheFormat,
-            speculation: promptLookup ? Speculation(.promptLookup) : .off)
+            speculation: promptLookup
+                ? Speculation(.promptLookup) : draft != nil ? Speculation(.draftModel) : .off)
         let served: ServedModel
         if let student {
             served = try ServedModel(
@@ -45,7 +50,7 @@ struct Serve: AsyncParsableCommand {
         } else {
             served = try ServedModel(
                 modelAt: ModelStore().resolve(model!), id: name, configuration: configuration, contextLength: context,
-                pool: pool)
+                draft: draft.map { try ModelStore().resolve($0) }, pool: pool)
         }
         try await Server(model: served, port: port).run { port in
             Terminal.note("understudy: \(served.id) on http://127.0.0.1:\(port)/v1")

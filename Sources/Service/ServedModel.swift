@@ -19,12 +19,13 @@ public struct ServedModel: Sendable {
     /// - Throws: `ModelError`.
     public init(
         modelAt path: String, id: String? = nil, configuration: BatchEngine.Configuration, contextLength: Int? = nil,
-        pool: WorkerPool
+        draft: String? = nil, pool: WorkerPool
     ) throws {
         let model = try LanguageModel(
             contentsOf: path, contextLength: contextLength, pool: pool, cache: ModelStore.packedCache)
         self.id = id ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
-        engine = InferenceEngine(model: model, configuration: configuration, pool: pool)
+        let small = try draft.map { try LanguageModel(contentsOf: $0, pool: pool, cache: ModelStore.packedCache) }
+        engine = InferenceEngine(model: model, configuration: configuration, pool: pool, draft: small)
         dialogue = nil
     }
 
