@@ -153,7 +153,7 @@ def main():
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                      platform.processor())
     machine = dict(processor=processor, cores=os.cpu_count(), threads=int(THREADS), instructionSet=figures["instructionSet"],
-                   system=platform.platform(), python=platform.python_version(), peers=PACKAGES,
+                   python=platform.python_version(), peers=PACKAGES,
                    commit=run("git", "rev-parse", "--short", "HEAD", cwd=ROOT).strip())
     lines = [f"# {datetime.date.today()}, {processor}, {THREADS} threads, {figures['instructionSet']}", "",
              f"`make bench` at {machine['commit']}, medians of {ROUNDS} interleaved rounds; peers: {', '.join(PACKAGES)}.", "",
