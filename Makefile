@@ -18,7 +18,7 @@ test: bootstrap
 	Scripts/cross-check
 
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples/Embedding/Sources
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples/Embedding
 
 bench: build
 	@$(UNDERSTUDY) models pull smollm2-135m-instruct

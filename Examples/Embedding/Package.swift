@@ -9,7 +9,8 @@ let package = Package(
         .executableTarget(
             name: "Embedding",
             dependencies: [
-                .product(name: "Inference", package: "understudy"), .product(name: "LanguageModels", package: "understudy"),
+                .product(name: "Inference", package: "understudy"),
+                .product(name: "LanguageModels", package: "understudy"),
             ])
     ]
 )

@@ -26,6 +26,7 @@ struct Serve: AsyncParsableCommand {
 
     func validate() throws {
         guard (model == nil) != (student == nil) else { throw ValidationError("Give either --model or --student.") }
+        guard student == nil || context == nil else { throw ValidationError("--context goes with --model.") }
         guard draft == nil || (model != nil && !promptLookup) else {
             throw ValidationError("--draft goes with --model, and not with --prompt-lookup.")
         }

@@ -75,7 +75,6 @@ public final class BatchEngine {
     private var scheduler: Scheduler
     private var sequences: [Int: RunningSequence] = [:]
     private var nextNumber = 0
-    private var tenants: [String: Int] = [:]
     /// Pages of prompts being computed right now, by their chain: who begins alike waits for them.
     private var underWay: [UInt64: Int] = [:]
     private var automata = AutomatonCache()
@@ -170,15 +169,10 @@ public final class BatchEngine {
         if configuration.sharesPrefixes { sequence.chains = PrefixIndex.chains(sequence.tokens) }
         let number = nextNumber
         nextNumber += 1
-        let tenant = request.tenant.map { name in
-            if let known = tenants[name] { return known }
-            tenants[name] = tenants.count + 1
-            return tenants.count
-        }
         // Scores of a whole pass of prompt rows would take a vocabulary's width each.
         scheduler.add(
             number, tokens: sequence.tokens.count, chunk: request.scoresPrompt ? 32 : .max, priority: request.priority,
-            tenant: tenant ?? 0)
+            tenant: request.tenant?.hashValue ?? 0)
         sequences[number] = sequence
         return number
     }
@@ -187,8 +181,7 @@ public final class BatchEngine {
     public func cancel(_ number: Int) {
         scheduler.remove(number)
         drafter?.forget(number)
-        stopComputing(number)
-        sequences[number] = nil
+        if let sequence = sequences.removeValue(forKey: number) { stopComputing(number, sequence) }
     }
 
     /// One forward pass over what is due.
@@ -262,6 +255,8 @@ public final class BatchEngine {
         var drafts: [Int32]
         /// Rows of logits asked for.
         var rows: Int
+        /// Whether the prompt's tokens are scored.
+        var scores: Bool
     }
 
     /// Lets waiting requests begin, with whatever of their prompt is cached.
@@ -319,17 +314,17 @@ public final class BatchEngine {
             if victim == share.request { return nil }
         }
         let tokens = Array(sequence.tokens[sequence.fed..<end]) + drafts
-        let rows =
+        let scores =
             sequence.request.scoresPrompt && sequence.promptScores.count < sequence.request.prompt.count
-            ? tokens.count : isWhole ? drafts.count + 1 : 0
+        let rows = scores ? tokens.count : isWhole ? drafts.count + 1 : 0
         return Feed(
             request: share.request, input: SequenceInput(cache: cache, tokens: tokens, rows: .tail(rows)),
-            known: share.tokens, drafts: drafts, rows: rows)
+            known: share.tokens, drafts: drafts, rows: rows, scores: scores)
     }
 
     private func preempt(_ number: Int) {
         scheduler.preempt(number)
-        stopComputing(number)
+        stopComputing(number, sequences[number]!)
         drafter?.forget(number)
         counts.preemptions += 1
         sequences[number]!.cache = nil
@@ -338,8 +333,8 @@ public final class BatchEngine {
         if configuration.sharesPrefixes { sequences[number]!.chains = PrefixIndex.chains(sequences[number]!.tokens) }
     }
 
-    private func stopComputing(_ number: Int) {
-        guard let sequence = sequences[number] else { return }
+    /// Nobody waits for the request's pages any more.
+    private func stopComputing(_ number: Int, _ sequence: RunningSequence) {
         for chain in sequence.chains where underWay[chain] == number { underWay[chain] = nil }
     }
 
@@ -360,11 +355,7 @@ public final class BatchEngine {
         func row(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
             UnsafeMutableBufferPointer(rebasing: logits[index * width..<(index + 1) * width])
         }
-        if feed.rows > feed.drafts.count + 1 || (feed.rows > 0 && sequence.fed < sequence.tokens.count) {
-            sequence.score(rows: (0..<feed.known).map(row), from: sequence.fed - feed.known)
-        } else if sequence.request.scoresPrompt, feed.rows > 0,
-            sequence.promptScores.count < sequence.request.prompt.count
-        {
+        if feed.scores {
             sequence.score(rows: (0..<feed.known).map(row), from: sequence.fed - feed.known)
         }
         guard sequence.fed == sequence.tokens.count else {
@@ -413,7 +404,7 @@ public final class BatchEngine {
         }
         scheduler.remove(feed.request)
         drafter?.forget(feed.request)
-        for chain in sequence.chains where underWay[chain] == feed.request { underWay[chain] = nil }
+        stopComputing(feed.request, sequence)
         events.append(.finished(request: feed.request, sequence.result(finish)))
     }
 

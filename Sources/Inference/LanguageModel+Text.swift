@@ -12,13 +12,10 @@ extension LanguageModel {
         return stops
     }
 
-    /// The tokens of a text to continue; the first token of every text where the model wants one.
+    /// The tokens of a text to continue; of an empty one the token that begins texts.
     public func tokens(ofText text: String) -> [Int32] {
-        var tokens = tokenizer.encode(text)
-        if let begin = tokenizer.definition.beginToken, tokens.isEmpty || tokenizer.definition.addsBeginToken {
-            tokens.insert(begin, at: 0)
-        }
-        return tokens
+        let tokens = tokenizer.encode(text)
+        return tokens.isEmpty ? tokenizer.definition.beginToken.map { [$0] } ?? [] : tokens
     }
 
     /// The tokens of a conversation in the model's chat template, up to where its answer begins.

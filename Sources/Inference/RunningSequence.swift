@@ -92,15 +92,15 @@ struct RunningSequence {
         }
         for (index, row) in rows.enumerated() {
             let place = from + index + 1
-            guard place >= max(prefixCount, 1), place < promptCount else { continue }
+            // Each once: a sequence that had to stop for others feeds its prompt again.
+            guard place == prefixCount + promptScores.count, place < promptCount else { continue }
             let token = tokens[place]
-            let distribution = TokenDistribution.top(max(1, request.alternatives), of: row)
             var best = 0
             let total = Sampler.logSumExp(row, &best)
             promptScores.append(
                 PromptScore(
                     token: token, logProbability: Double(row[Int(token)] - total),
-                    alternatives: request.alternatives > 0 ? distribution : nil))
+                    alternatives: request.alternatives > 0 ? .top(request.alternatives, of: row) : nil))
         }
     }
 
@@ -116,9 +116,7 @@ struct RunningSequence {
     mutating func choose(
         _ row: UnsafeMutableBufferPointer<Float>, model: LanguageModel, into progress: inout GenerationProgress
     ) -> GenerationResult.Finish? {
-        for token in unreported { report(token, 0, nil, &progress) }
-        unreported = []
-        if text?.isStopped == true { return .stop }
+        if let finish = reportForced(&progress) { return finish }
         if let choices = request.choices { return choose(row, among: choices, into: &progress) }
         var distribution: TokenDistribution?
         if request.alternatives > 0 { distribution = .top(request.alternatives, of: row) }
@@ -132,22 +130,19 @@ struct RunningSequence {
         }
         append(chosen.token)
         report(chosen.token, chosen.logProbability, distribution, &progress)
+        if text?.isStopped != true { appendForced(model.tokenizer, limit: request.maximumTokens) }
+        return reportForced(&progress)
+    }
+
+    /// Reports what the constraint appended.
+    ///
+    /// - Returns: why the answer ends after it; nil when it does not.
+    private mutating func reportForced(_ progress: inout GenerationProgress) -> GenerationResult.Finish? {
+        for token in unreported { report(token, 0, nil, &progress) }
+        unreported = []
         if text?.isStopped == true { return .stop }
-        if answer.count >= request.maximumTokens { return .length }
-        if let automaton {
-            appendForced(model.tokenizer, limit: request.maximumTokens)
-            if automaton.isFinal(state) {
-                for token in unreported { report(token, 0, nil, &progress) }
-                unreported = []
-                return .stop
-            }
-            if answer.count >= request.maximumTokens {
-                for token in unreported { report(token, 0, nil, &progress) }
-                unreported = []
-                return .length
-            }
-        }
-        return nil
+        if let automaton, automaton.isFinal(state) { return .stop }
+        return answer.count >= request.maximumTokens && request.choices == nil ? .length : nil
     }
 
     private mutating func report(

@@ -39,7 +39,7 @@ final class PackedStore: Sendable {
         var entries: [String: Entry] = [:]
         for row in rows {
             let format = uk_packed(rawValue: row.format)
-            guard row.rows > 0, row.columns > 0, row.rows < 1 << 31, row.columns < 1 << 31, row.format <= 4,
+            guard row.rows > 0, row.columns > 0, row.rows <= 1 << 24, row.columns <= 1 << 24, row.format <= 4,
                 row.offset >= 0, row.offset % 64 == 0,
                 row.bytes == PackedMatrix.byteCount(row.rows, row.columns, format),
                 row.bytes <= table - row.offset

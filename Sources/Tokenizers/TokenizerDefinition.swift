@@ -48,8 +48,6 @@ public struct TokenizerDefinition: Sendable, Hashable {
     /// Whether text is brought to Unicode's composed form first (Qwen 2).
     public var composesText = false
     public var beginToken: Int32?
-    /// Whether every text begins with `beginToken`.
-    public var addsBeginToken = false
     public var endToken: Int32?
 
     /// The most tokens a vocabulary may have.

@@ -200,6 +200,18 @@ struct BatchEngineTests {
             }
             #expect(Set(results.map(\.text)).count > 3)
         }
+        // Forced tokens count like any other, and an answer without a choice needs no more than they are.
+        for limit in 1...12 {
+            let cut = try engine.answer([
+                GenerationRequest(prompt: [40], maximumTokens: limit, stopTokens: [2], constraint: schema)
+            ])[0]
+            #expect(cut.tokens.count == limit && cut.finish == .length)
+        }
+        let only = try engine.answer([
+            GenerationRequest(
+                prompt: [40], maximumTokens: 50, constraint: try Constraint(oneOf: ["nothing else"]), writesText: true)
+        ])[0]
+        #expect(only.text == "nothing else" && only.finish == .stop && only.tokens.count == only.forcedTokens)
     }
 
     @Test func samplingFollowsTheDistribution() throws {

@@ -76,14 +76,13 @@ struct RegularExpression {
         var result = atom
         var count = 0
         while let scalar = next {
-            var bounds: (Int, Int?)
+            let bounds: (Int, Int?)
             switch scalar {
             case "*": bounds = (0, nil)
             case "+": bounds = (1, nil)
             case "?": bounds = (0, 1)
             case "{":
-                guard let counted = try counts() else { return result }
-                bounds = counted
+                bounds = try counts()
                 at -= 1
             default: return result
             }
@@ -97,8 +96,8 @@ struct RegularExpression {
         return result
     }
 
-    /// `{m}`, `{m,}`, `{m,n}`; nil when it is a brace like any other.
-    private mutating func counts() throws -> (Int, Int?)? {
+    /// `{m}`, `{m,}`, `{m,n}`.
+    private mutating func counts() throws -> (Int, Int?) {
         let start = at
         at += 1
         let low = number()
@@ -135,7 +134,7 @@ struct RegularExpression {
                     guard take("<"), let first = next, first != "=", first != "!" else {
                         throw fail("look-around and flags are not supported")
                     }
-                    while let scalar = next, scalar != ">" { at += scalar == ">" ? 0 : 1 }
+                    while let scalar = next, scalar != ">" { at += 1 }
                     guard take(">") else { throw fail("the group's name has no end") }
                 }
             }
@@ -162,12 +161,9 @@ struct RegularExpression {
         at += 1
         let isInverted = take("^")
         var set = ScalarSet([])
-        var isFirst = true
         while true {
             guard let scalar = next else { throw fail("the class has no end") }
-            if scalar == "]", !isFirst || isInverted || at + 1 >= scalars.count { break }
             if scalar == "]" { break }
-            isFirst = false
             let low = try member()
             guard next == "-", at + 1 < scalars.count, scalars[at + 1] != "]" else {
                 set = set.union(low)

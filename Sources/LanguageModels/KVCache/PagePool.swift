@@ -63,8 +63,6 @@ package final class PagePool {
     package var used: Int { users.count - free.count - cached }
     /// Pages that are filled and not held by any sequence.
     package var cachedCount: Int { cached }
-    /// Bytes of memory taken so far.
-    package var byteCount: Int { slabs.count * slabPages * pageBytes }
 
     package func address(_ page: Int) -> UnsafeMutableRawPointer {
         slabs[page / slabPages].base + page % slabPages * pageBytes
@@ -111,13 +109,5 @@ package final class PagePool {
     /// Pages that hold the first tokens of a sequence; whoever uses them retains them.
     package func match(_ tokens: [Int32], chains: [UInt64], limit: Int) -> [Int] {
         index.match(tokens, chains: chains, limit: limit)
-    }
-
-    /// Forgets what pages hold.
-    package func forgetAll() {
-        let dropped = index.removeOldest(.max) { users[$0] == 0 }
-        cached -= dropped.count
-        free += dropped
-        index = PrefixIndex()
     }
 }

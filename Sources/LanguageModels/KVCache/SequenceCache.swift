@@ -33,12 +33,8 @@ package final class SequenceCache {
         addresses.deallocate()
     }
 
-    /// Pages held.
-    package var pageCount: Int { pages.count }
+    /// Pages held, in order.
     package var pageNumbers: [Int] { pages }
-
-    /// Bytes of the pages held.
-    package var byteCount: Int { pages.count * pool.pageBytes }
 
     /// Makes room for `tokens` in all.
     ///
