@@ -46,9 +46,14 @@ struct InferenceEngineTests {
         let engine = InferenceEngine(model: Self.model, pool: TinyModels.pool)
         for number in 0..<10 {
             let task = Task { try await engine.answer(request(number, tokens: 450)) }
-            if number % 2 == 0 { try await Task.sleep(for: .milliseconds(2)) }
+            let waits = number % 2 == 0
+            if waits { try await Task.sleep(for: .milliseconds(2)) }
             task.cancel()
-            await #expect(throws: CancellationError.self) { try await task.value }
+            switch await task.result {
+            case .failure(let error): #expect(error is CancellationError)
+            // On a busy machine the answer may be there before the cancellation.
+            case .success(let result): #expect(waits && result.tokens.count == 450)
+            }
             for try await _ in try engine.generate(request(number, tokens: 450)) { break }
         }
         #expect(try await idle(engine))
