@@ -21,7 +21,7 @@ static const uk_dense_functions *functions(void) {
 }
 
 size_t uk_gemm_scratch(void) {
-    return 256 * 256;  // a packed block of b, see dense_lanes.h
+    return UK_GEMM_SCRATCH;
 }
 
 void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
@@ -51,7 +51,8 @@ void uk_rope_rows(float *x, size_t rows, size_t stride, size_t heads, size_t hea
 }
 
 size_t uk_sequence_attention_scratch(size_t tokens, size_t head_dimension) {
-    return 2 * tokens + head_dimension;
+    (void)head_dimension;
+    return UK_GEMM_SCRATCH + 2 * UK_ATTENTION_BLOCK * ((tokens + 15) / 16 * 16);
 }
 
 void uk_sequence_attention_forward(const uk_sequence_attention *a, size_t head_begin, size_t head_end, float *scratch) {
@@ -82,4 +83,16 @@ float uk_dot(const float *x, const float *y, size_t n) {
 
 void uk_scale(float *x, size_t n, float a) {
     functions()->scale(x, n, a);
+}
+
+void uk_column_sums(const float *x, size_t rows, size_t stride, size_t n, float *y) {
+    functions()->column_sums(x, rows, stride, n, y);
+}
+
+float uk_multiply_adds(size_t repeats) {
+    return functions()->multiply_adds(repeats);
+}
+
+size_t uk_multiply_adds_count(void) {
+    return functions()->multiply_adds_count();
 }

@@ -5,6 +5,11 @@
 
 #pragma clang assume_nonnull begin
 
+// The largest packed block of b (rows, columns), and the floats of it and of a packed tile of a.
+enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH_N = 256, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (UK_GEMM_SCRATCH_N + 16) };
+// Queries whose scores are held at a time: a multiple of every tile's rows.
+enum { UK_ATTENTION_BLOCK = 48 };
+
 typedef struct uk_dense_functions {
     void (*gemm)(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
     void (*rms_norm_forward)(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse);
@@ -23,6 +28,9 @@ typedef struct uk_dense_functions {
     double (*sum_of_squares)(const float *x, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     void (*scale)(float *x, size_t n, float a);
+    void (*column_sums)(const float *x, size_t rows, size_t stride, size_t n, float *y);
+    float (*multiply_adds)(size_t repeats);
+    size_t (*multiply_adds_count)(void);
 } uk_dense_functions;
 
 extern const uk_dense_functions uk_dense_scalar;

@@ -183,6 +183,24 @@ static void attention_backward(const uk_sequence_attention *a, const float *d_ou
     }
 }
 
+static void column_sums(const float *x, size_t rows, size_t stride, size_t n, float *y) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) y[i] += x[r * stride + i];
+}
+
+enum { CHAINS = 8 };
+
+static float multiply_adds(size_t repeats) {
+    float sum[CHAINS];
+    for (size_t i = 0; i < CHAINS; i++) sum[i] = (float)i;
+    for (size_t r = 0; r < repeats; r++)
+        for (size_t i = 0; i < CHAINS; i++) sum[i] = sum[i] * 0.999f + 0.001f;
+    for (size_t i = 1; i < CHAINS; i++) sum[0] += sum[i];
+    return sum[0];
+}
+
+static size_t multiply_adds_count(void) { return CHAINS; }
+
 const uk_dense_functions uk_dense_scalar = {
     .gemm = gemm,
     .rms_norm_forward = rms_norm_forward,
@@ -197,4 +215,7 @@ const uk_dense_functions uk_dense_scalar = {
     .sum_of_squares = sum_of_squares,
     .dot = dot,
     .scale = scale,
+    .column_sums = column_sums,
+    .multiply_adds = multiply_adds,
+    .multiply_adds_count = multiply_adds_count,
 };

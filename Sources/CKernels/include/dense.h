@@ -52,7 +52,7 @@ typedef struct uk_sequence_attention {
     float *lse;                           // [heads, tokens]: log Σ exp of each query's scores
 } uk_sequence_attention;
 
-/// Floats of scratch for a sequence of this many tokens (forward and backward).
+/// Floats of scratch (64-byte aligned) for a sequence of this many tokens (forward and backward).
 size_t uk_sequence_attention_scratch(size_t tokens, size_t head_dimension);
 /// Causal softmax attention of one sequence, query heads head_begin ..< head_end.
 void uk_sequence_attention_forward(const uk_sequence_attention *a, size_t head_begin, size_t head_end, float *scratch);
@@ -73,6 +73,12 @@ double uk_sum_of_squares(const float *x, size_t n);
 float uk_dot(const float *x, const float *y, size_t n);
 /// x *= a.
 void uk_scale(float *x, size_t n, float a);
+/// y[j] += Σ_r x[r * stride + j] for n columns, row after row.
+void uk_column_sums(const float *x, size_t rows, size_t stride, size_t n, float *y);
+/// Multiply-adds in registers alone, for measuring what a core can do: repeats times as many as uk_multiply_adds_count says.
+float uk_multiply_adds(size_t repeats);
+/// Multiply-adds of one repeat.
+size_t uk_multiply_adds_count(void);
 
 #if defined(__clang__)
 #pragma clang assume_nonnull end

@@ -1,0 +1,166 @@
+// Matrix products in vectors, a part of dense_lanes.h.
+//
+// Blocked as in Goto & van de Geijn 2008: a block of b (at most GEMM_K × GEMM_N) is packed into panels of two vectors and
+// stays in the second-level cache, a tile of a (UK_GEMM_ROWS × GEMM_K) in the first while all panels pass by. Where a lies
+// the other way round its tile is packed, too. Blocks of k depend on k alone, so that a result does not depend on how
+// rows and columns are split between threads.
+#ifndef UK_DENSE_PRODUCT_H
+#define UK_DENSE_PRODUCT_H
+#include "dense_internal.h"
+#include "lanes.h"
+
+#pragma clang assume_nonnull begin
+
+enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_GEMM_SCRATCH_N, GEMM_PANEL = 2 * UK_LANES };
+
+/// c[rows, 2 vectors] (+)= Σ_p a(i, p) · b[p, 2 vectors]; `rows` is a constant where this is inlined.
+UK_INLINE void gemm_tile(const size_t rows, size_t k, const float *a, size_t a_row, size_t a_column, const float *b, float *c,
+                         size_t c_row, size_t columns, int adds) {
+    lanes_f left[12], right[12];
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < rows; i++) {
+        left[i] = right[i] = (lanes_f){0};
+        __builtin_prefetch(c + i * c_row, 1);
+        __builtin_prefetch(c + i * c_row + columns - 1, 1);
+    }
+    for (size_t p = 0; p < k; p++) {
+        const lanes_f b0 = lanes_load(b), b1 = lanes_load(b + UK_LANES);
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < rows; i++) {
+            const float value = a[i * a_row];
+            left[i] += value * b0;
+            right[i] += value * b1;
+        }
+        a += a_column;
+        b += GEMM_PANEL;
+    }
+    if (columns == GEMM_PANEL) {
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < rows; i++) {
+            float *row = c + i * c_row;
+            lanes_store(row, adds ? lanes_load(row) + left[i] : left[i]);
+            lanes_store(row + UK_LANES, adds ? lanes_load(row + UK_LANES) + right[i] : right[i]);
+        }
+        return;
+    }
+    float edge[GEMM_PANEL];
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < rows; i++) {
+        float *row = c + i * c_row;
+        lanes_store(edge, left[i]);
+        lanes_store(edge + UK_LANES, right[i]);
+        for (size_t j = 0; j < columns; j++) row[j] = adds ? row[j] + edge[j] : edge[j];
+    }
+}
+
+static void gemm_rows(size_t rows, size_t k, const float *a, size_t a_row, size_t a_column, const float *b, float *c, size_t c_row,
+                      size_t columns, int adds) {
+#define UK_ROWS(n) \
+    case n: gemm_tile(n, k, a, a_row, a_column, b, c, c_row, columns, adds); break;
+    switch (rows) {
+        UK_ROWS(1) UK_ROWS(2) UK_ROWS(3) UK_ROWS(4) UK_ROWS(5) UK_ROWS(6)
+#if UK_GEMM_ROWS > 6
+        UK_ROWS(7) UK_ROWS(8)
+#endif
+#if UK_GEMM_ROWS > 8
+        UK_ROWS(9) UK_ROWS(10) UK_ROWS(11) UK_ROWS(12)
+#endif
+    default: break;
+    }
+#undef UK_ROWS
+}
+
+typedef float quad __attribute__((vector_size(16)));
+
+/// dst[p][j] = src[j][p] for 4 × 4.
+UK_INLINE void transpose_quad(const float *src, size_t stride, float *dst, size_t dst_stride) {
+    quad r0, r1, r2, r3;
+    memcpy(&r0, src, 16);
+    memcpy(&r1, src + stride, 16);
+    memcpy(&r2, src + 2 * stride, 16);
+    memcpy(&r3, src + 3 * stride, 16);
+    const quad a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    const quad c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    r0 = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    r1 = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    r2 = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    r3 = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+    memcpy(dst, &r0, 16);
+    memcpy(dst + dst_stride, &r1, 16);
+    memcpy(dst + 2 * dst_stride, &r2, 16);
+    memcpy(dst + 3 * dst_stride, &r3, 16);
+}
+
+/// One panel: dst[p][j] = b(p, j) for k rows and `columns` columns, zeros up to the panel's width.
+static void gemm_pack(const float *b, size_t b_row, size_t b_column, size_t k, size_t columns, float *dst) {
+    if (columns < GEMM_PANEL) memset(dst, 0, k * GEMM_PANEL * sizeof(float));
+    if (b_column == 1) {
+        if (columns == GEMM_PANEL) {
+            for (size_t p = 0; p < k; p++) {
+                lanes_store(dst + p * GEMM_PANEL, lanes_load(b + p * b_row));
+                lanes_store(dst + p * GEMM_PANEL + UK_LANES, lanes_load(b + p * b_row + UK_LANES));
+            }
+        } else {
+            for (size_t p = 0; p < k; p++) memcpy(dst + p * GEMM_PANEL, b + p * b_row, columns * sizeof(float));
+        }
+        return;
+    }
+    size_t j = 0;
+    if (b_row == 1) {
+        for (; j + 4 <= columns; j += 4) {
+            size_t p = 0;
+            for (; p + 4 <= k; p += 4) transpose_quad(b + j * b_column + p, b_column, dst + p * GEMM_PANEL + j, GEMM_PANEL);
+            for (; p < k; p++)
+                for (size_t i = 0; i < 4; i++) dst[p * GEMM_PANEL + j + i] = b[(j + i) * b_column + p];
+        }
+    }
+    for (; j < columns; j++)
+        for (size_t p = 0; p < k; p++) dst[p * GEMM_PANEL + j] = b[p * b_row + j * b_column];
+}
+
+/// A tile of a whose columns lie far apart: dst[p][i] = a(i, p).
+static void gemm_pack_tile(const float *a, size_t a_column, size_t k, size_t rows, float *dst) {
+    if (rows == UK_GEMM_ROWS) {
+        for (size_t p = 0; p < k; p++) memcpy(dst + p * UK_GEMM_ROWS, a + p * a_column, UK_GEMM_ROWS * sizeof(float));
+    } else {
+        for (size_t p = 0; p < k; p++)
+            for (size_t i = 0; i < rows; i++) dst[p * UK_GEMM_ROWS + i] = a[p * a_column + i];
+    }
+}
+
+static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    if (g->k == 0) {
+        if (g->accumulate) return;
+        for (size_t i = m_begin; i < m_end; i++) memset(g->c + i * g->c_row + n_begin, 0, (n_end - n_begin) * sizeof(float));
+        return;
+    }
+    float *tile = scratch + GEMM_K * GEMM_N;
+    // Blocks of k of about equal length.
+    const size_t blocks = (g->k + GEMM_K - 1) / GEMM_K, step = ((g->k + blocks - 1) / blocks + 7) / 8 * 8;
+    for (size_t p0 = 0; p0 < g->k; p0 += step) {
+        const size_t k = g->k - p0 < step ? g->k - p0 : step;
+        const int adds = g->accumulate || p0 > 0;
+        for (size_t n0 = n_begin; n0 < n_end; n0 += GEMM_N) {
+            const size_t width = n_end - n0 < GEMM_N ? n_end - n0 : GEMM_N;
+            for (size_t j = 0; j < width; j += GEMM_PANEL)
+                gemm_pack(g->b + p0 * g->b_row + (n0 + j) * g->b_column, g->b_row, g->b_column, k,
+                          width - j < GEMM_PANEL ? width - j : GEMM_PANEL, scratch + j * k);
+            for (size_t i = m_begin; i < m_end; i += UK_GEMM_ROWS) {
+                const size_t rows = m_end - i < UK_GEMM_ROWS ? m_end - i : UK_GEMM_ROWS;
+                const float *a = g->a + i * g->a_row + p0 * g->a_column;
+                size_t a_row = g->a_row, a_column = g->a_column;
+                if (a_row == 1 && a_column != 1 && width > 4 * GEMM_PANEL) {
+                    gemm_pack_tile(a, a_column, k, rows, tile);
+                    a = tile;
+                    a_column = UK_GEMM_ROWS;
+                }
+                for (size_t j = 0; j < width; j += GEMM_PANEL)
+                    gemm_rows(rows, k, a, a_row, a_column, scratch + j * k, g->c + i * g->c_row + n0 + j, g->c_row,
+                              width - j < GEMM_PANEL ? width - j : GEMM_PANEL, adds);
+            }
+        }
+    }
+}
+
+#pragma clang assume_nonnull end
+#endif

@@ -1,0 +1,145 @@
+import CKernels
+import Testing
+
+/// The training kernels of every instruction set against their scalar twins.
+struct DenseTests {
+    private static let vectors = InstructionSets.supported.filter { $0 != UK_ISA_SCALAR }
+
+    private func expectClose(_ a: [Float], _ b: [Float], _ tolerance: Float, _ what: String) {
+        #expect(a.count == b.count)
+        for (index, (x, y)) in zip(a, b).enumerated() where !(abs(x - y) <= tolerance * (1 + abs(y))) {
+            Issue.record("\(what): element \(index) is \(x), the scalar twin has \(y)")
+            return
+        }
+    }
+
+    /// One product in the orientation asked for, cut at `cut` along m or n.
+    private func product(
+        _ isa: uk_isa, m: Int, n: Int, k: Int, a: [Float], b: [Float], c: [Float], aTransposed: Bool, bTransposed: Bool,
+        accumulate: Bool, cut: (m: Int, n: Int) = (0, 0)
+    ) -> [Float] {
+        var c = c
+        let scratch = AlignedBytes(uk_gemm_scratch() * 4)
+        InstructionSets.using(isa) {
+            a.withUnsafeBufferPointer { a in
+                b.withUnsafeBufferPointer { b in
+                    c.withUnsafeMutableBufferPointer { c in
+                        var g = uk_gemm(
+                            m: m, n: n, k: k, a: a.baseAddress!, a_row: aTransposed ? 1 : k,
+                            a_column: aTransposed ? m : 1, b: b.baseAddress!, b_row: bTransposed ? 1 : n,
+                            b_column: bTransposed ? k : 1, c: c.baseAddress!, c_row: n, accumulate: accumulate)
+                        let floats = scratch.base.assumingMemoryBound(to: Float.self)
+                        for rows in [0..<cut.m, cut.m..<m] {
+                            for columns in [0..<cut.n, cut.n..<n] where !rows.isEmpty && !columns.isEmpty {
+                                uk_gemm_f32(
+                                    &g, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, floats
+                                )
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        return c
+    }
+
+    @Test(arguments: vectors) func products(_ isa: uk_isa) {
+        var random = TestRandom(1)
+        let shapes = [
+            (1, 1, 1), (3, 17, 5), (12, 32, 8), (13, 33, 384), (25, 300, 7), (64, 64, 385), (31, 257, 1000), (2, 8, 0),
+        ]
+        for (m, n, k) in shapes {
+            let (a, b, c) = (random.floats(max(m * k, 1)), random.floats(max(k * n, 1)), random.floats(m * n))
+            for variant in 0..<8 {
+                let (aT, bT, accumulate) = (variant & 1 != 0, variant & 2 != 0, variant & 4 != 0)
+                func run(_ isa: uk_isa, _ cut: (Int, Int) = (0, 0)) -> [Float] {
+                    product(
+                        isa, m: m, n: n, k: k, a: a, b: b, c: c, aTransposed: aT, bTransposed: bT,
+                        accumulate: accumulate, cut: cut)
+                }
+                let whole = run(isa)
+                expectClose(whole, run(UK_ISA_SCALAR), 1e-4, "[\(m), \(n), \(k)] \(variant)")
+                // A cut anywhere changes nothing, bit for bit.
+                #expect(run(isa, (m / 3, n / 2)) == whole, "[\(m), \(n), \(k)] \(variant), cut")
+            }
+        }
+    }
+
+    @Test(arguments: vectors) func attention(_ isa: uk_isa) {
+        var random = TestRandom(2)
+        for (tokens, heads, keyHeads, d) in [(1, 2, 1, 8), (7, 4, 2, 20), (48, 3, 3, 16), (130, 6, 2, 64)] {
+            let (qWidth, kWidth) = (heads * d, keyHeads * d)
+            let width = qWidth + 2 * kWidth
+            let qkv = random.normals(tokens * width)
+            let dOut = random.normals(tokens * qWidth)
+            func run(_ isa: uk_isa) -> (out: [Float], lse: [Float], gradients: [Float]) {
+                var out = [Float](repeating: .nan, count: tokens * qWidth)
+                var lse = [Float](repeating: .nan, count: tokens * heads)
+                var gradients = [Float](repeating: .nan, count: tokens * width)
+                let scratch = AlignedBytes(uk_sequence_attention_scratch(tokens, d) * 4)
+                let floats = scratch.base.assumingMemoryBound(to: Float.self)
+                InstructionSets.using(isa) {
+                    qkv.withUnsafeBufferPointer { qkv in
+                        out.withUnsafeMutableBufferPointer { out in
+                            lse.withUnsafeMutableBufferPointer { lse in
+                                let base = qkv.baseAddress!
+                                var a = uk_sequence_attention(
+                                    tokens: tokens, heads: heads, kv_heads: keyHeads, head_dimension: d, q: base,
+                                    k: base + qWidth, v: base + qWidth + kWidth, q_stride: width, kv_stride: width,
+                                    scale: 0.3, out: out.baseAddress!, out_stride: qWidth, lse: lse.baseAddress!)
+                                uk_sequence_attention_forward(&a, 0, heads, floats)
+                                gradients.withUnsafeMutableBufferPointer { gradients in
+                                    let g = gradients.baseAddress!
+                                    for head in 0..<keyHeads {
+                                        uk_sequence_attention_backward(
+                                            &a, dOut, head, g, g + qWidth, g + qWidth + kWidth, floats)
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                return (out, lse, gradients)
+            }
+            let (a, b) = (run(isa), run(UK_ISA_SCALAR))
+            expectClose(a.out, b.out, 1e-4, "attention of \(tokens)")
+            expectClose(a.lse, b.lse, 1e-4, "log-sum of \(tokens)")
+            expectClose(a.gradients, b.gradients, 5e-4, "gradients of \(tokens)")
+        }
+    }
+
+    @Test(arguments: vectors) func optimizerAndSums(_ isa: uk_isa) {
+        var random = TestRandom(3)
+        for n in [1, 15, 16, 100, 577] {
+            let (p, g, m) = (random.normals(n), random.normals(n), random.normals(n))
+            let v = random.floats(n).map { abs($0) }
+            func update(_ isa: uk_isa) -> [Float] {
+                var (p, m, v) = (p, m, v)
+                InstructionSets.using(isa) {
+                    uk_adamw(&p, g, &m, &v, n, 1e-2, 0.9, 0.99, 1e-8, 0.05, 0.3, 0.2, 0.5)
+                }
+                return p + m + v
+            }
+            expectClose(update(isa), update(UK_ISA_SCALAR), 1e-5, "AdamW of \(n)")
+            let x = random.normals(5 * n)
+            func sums(_ isa: uk_isa) -> [Float] {
+                var y = p
+                InstructionSets.using(isa) { uk_column_sums(x, 5, n, n, &y) }
+                return y
+            }
+            #expect(sums(isa) == sums(UK_ISA_SCALAR))
+            let squares = InstructionSets.using(isa) { uk_sum_of_squares(x, 5 * n) }
+            let twin = InstructionSets.using(UK_ISA_SCALAR) { uk_sum_of_squares(x, 5 * n) }
+            #expect(abs(squares - twin) <= 1e-12 * twin)
+        }
+    }
+
+    @Test(arguments: InstructionSets.supported) func thePeakLoopStaysANumber(_ isa: uk_isa) {
+        InstructionSets.using(isa) {
+            #expect(uk_multiply_adds_count() >= 8)
+            // Every sum goes to its fixed point, one.
+            let sums = Float(uk_multiply_adds_count())
+            #expect(abs(uk_multiply_adds(20_000) - sums) < 0.01 * sums)
+        }
+    }
+}
