@@ -56,6 +56,9 @@ struct Merger {
     private var ranks: [Int32] = []
     private var results: [Int32] = []
 
+    /// Leaves merges out by chance; nil: all are made.
+    var dropout: MergeDropout?
+
     /// Pieces longer than this take the heap, whose cost does not grow with the square of the length.
     private static let scanLimit = 96
 
@@ -73,6 +76,10 @@ struct Merger {
     /// - Parameter visit: is called with every token made.
     mutating func merge(_ table: PairTable, visit: (Int32) -> Void = { _ in }) {
         guard ids.count > 1 else { return }
+        if dropout != nil {
+            mergeByChance(table)
+            return
+        }
         if ids.count > Self.scanLimit {
             mergeWithHeap(table, visit: visit)
             return
@@ -102,6 +109,20 @@ struct Merger {
                 ranks[index] = found?.rank ?? .max
                 results[index] = found?.result ?? -1
             }
+        }
+    }
+
+    /// At every step each possible merge is left out with the dropout's probability; the first of the others is made.
+    private mutating func mergeByChance(_ table: PairTable) {
+        while ids.count > 1 {
+            var best: (found: PairTable.Found, place: Int)?
+            for place in 0..<(ids.count - 1) {
+                guard let found = table.find(ids[place], ids[place + 1]), !dropout!.drops() else { continue }
+                if best == nil || found.rank < best!.found.rank { best = (found, place) }
+            }
+            guard let best else { return }
+            ids[best.place] = best.found.result
+            ids.remove(at: best.place + 1)
         }
     }
 

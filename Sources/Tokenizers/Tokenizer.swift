@@ -51,13 +51,15 @@ public final class Tokenizer: Sendable {
 
     /// The tokens of a text. A special token's name in the text is text like any other.
     public func encode(_ text: String) -> [Int32] {
-        encode(text, specials: false)
+        var merger = Merger()
+        return encode(text, specials: false, merger: &merger)
     }
 
     /// The tokens of a text in which the names of special tokens mean those tokens: for prompts the program wrote
     /// itself, never for a stranger's text.
     public func encodeParsingSpecials(_ text: String) -> [Int32] {
-        encode(text, specials: true)
+        var merger = Merger()
+        return encode(text, specials: true, merger: &merger)
     }
 
     /// The text of some tokens. Bytes that are not UTF-8 become U+FFFD.
@@ -85,11 +87,10 @@ public final class Tokenizer: Sendable {
         byteTokens[Int(byte)] < 0 ? nil : byteTokens[Int(byte)]
     }
 
-    private func encode(_ text: String, specials: Bool) -> [Int32] {
+    func encode(_ text: String, specials: Bool, merger: inout Merger) -> [Int32] {
         var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
         var ids: [Int32] = []
         text.withUTF8 { bytes in
-            var merger = Merger()
             ids.reserveCapacity(bytes.count / 3)
             let starts = specials ? wholeStarts : addedStarts
             var start = 0
@@ -127,11 +128,14 @@ public final class Tokenizer: Sendable {
 
     private func encodePieces(of bytes: UnsafeBufferPointer<UInt8>, merger: inout Merger, into ids: inout [Int32]) {
         guard !bytes.isEmpty else { return }
-        let box = cache.withLock { cache in
-            // A short text is cut before a new cache would be cleared.
-            if cache == nil, bytes.count >= 4096 { cache = CacheBox(value: PieceCache()) }
-            return cache.take()
-        }
+        let box =
+            merger.dropout != nil
+            ? nil
+            : cache.withLock { cache in
+                // A short text is cut before a new cache would be cleared.
+                if cache == nil, bytes.count >= 4096 { cache = CacheBox(value: PieceCache()) }
+                return cache.take()
+            }
         let known = box?.value
         let scanner = PieceScanner(bytes, style: definition.preTokenizer)
         let text = bytes.baseAddress!
@@ -156,7 +160,7 @@ public final class Tokenizer: Sendable {
     private func encodePiece(
         _ piece: Slice<UnsafeBufferPointer<UInt8>>, merger: inout Merger, into ids: inout [Int32]
     ) {
-        if definition.ignoresMerges, let id = numbers[UnsafeBufferPointer(rebasing: piece)] {
+        if definition.ignoresMerges, merger.dropout == nil, let id = numbers[UnsafeBufferPointer(rebasing: piece)] {
             ids.append(id)
         } else {
             merger.start(piece, byteTokens: byteTokens)

@@ -6,6 +6,9 @@ internal import Tensors
 /// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
 /// killed and resumed from its checkpoint gives the weights of one that was not.
 package final class Trainer {
+    /// Another form of sequence `index` in pass `epoch` (a new cut of its words, say); the same for the same numbers.
+    package typealias Variant = (_ index: Int, _ epoch: Int) -> TrainingSequence
+
     /// Sums since the last point of the record.
     struct Window: Codable {
         var loss = 0.0
@@ -18,6 +21,7 @@ package final class Trainer {
     private let model: TrainableDecoder
     private let optimizer: AdamW
     private let data: [TrainingSequence]
+    private let variant: Variant?
     private let validation: [TrainingSequence]
     private let options: TrainingOptions
     private let schedule: CosineSchedule
@@ -31,12 +35,13 @@ package final class Trainer {
     package let steps: Int
 
     /// - Parameters:
+    ///   - variant: gives sequences in varying forms; nil: each is the same in every pass.
     ///   - checkpoint: file that holds the state; nil: none is kept.
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
     /// - Throws: `TrainingError` without data.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
-        options: TrainingOptions,
+        options: TrainingOptions, variant: Variant? = nil,
         checkpoint: URL? = nil, key: String = "", observer: (any TrainingObserver)? = nil
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
@@ -44,6 +49,7 @@ package final class Trainer {
         }
         self.model = model
         self.data = data
+        self.variant = variant
         self.validation = validation
         self.options = options
         self.checkpoint = checkpoint
@@ -118,7 +124,8 @@ package final class Trainer {
     private func sequences(ofStep index: Int) -> [TrainingSequence] {
         (index * options.batch..<(index + 1) * options.batch).map { position in
             let (epoch, place) = position.quotientAndRemainder(dividingBy: data.count)
-            return data[order(ofEpoch: epoch)[place]]
+            let index = order(ofEpoch: epoch)[place]
+            return variant?(index, epoch) ?? data[index]
         }
     }
 

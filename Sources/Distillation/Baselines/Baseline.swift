@@ -88,18 +88,23 @@ package struct LinearClassifier: Baseline {
     package var parameterCount: Int { labels.count * (words.count + characters.count + 1) }
 
     package func answer(_ input: String) -> String {
+        let sums = margins(input)
+        // The first of equals.
+        guard let best = sums.indices.max(by: { (sums[$0], $1) < (sums[$1], $0) }) else { return "" }
+        return labels[best]
+    }
+
+    /// How far the input is on each label's side; labels that no example had are furthest away.
+    func margins(_ input: String, labels wanted: [String]) -> [Float] {
+        let own = Dictionary(uniqueKeysWithValues: zip(labels, margins(input)))
+        return wanted.map { own[$0] ?? -2 }
+    }
+
+    private func margins(_ input: String) -> [Float] {
         let row = Self.row(input, words, characters)
-        var best = 0
-        var top = -Float.infinity
-        for label in labels.indices {
-            var sum: Float = 0
-            for (place, value) in zip(row.places, row.values) { sum += weights[label][Int(place)] * value }
-            if sum > top {
-                top = sum
-                best = label
-            }
+        return weights.map { weights in
+            zip(row.places, row.values).reduce(0) { $0 + weights[Int($1.0)] * $1.1 }
         }
-        return labels.isEmpty ? "" : labels[best]
     }
 }
 

@@ -28,7 +28,7 @@ public final class TaskRun {
     let pool: WorkerPool
     let compute: Compute
     let workspace: Workspace
-    private let store = ModelStore()
+    let store = ModelStore()
     private var stageNumber = 0
     private var stageCount = 0
     private var didNothing = true
@@ -85,7 +85,7 @@ public final class TaskRun {
     // MARK: Stages
 
     /// Runs a stage, or takes what it gave the last time.
-    private func stage<Output: Codable>(
+    func stage<Output: Codable>(
         _ name: String, _ title: String, key: ContentKey, summary: (Output) -> String,
         produce: () async throws -> Output
     ) async throws -> Output {
@@ -98,7 +98,7 @@ public final class TaskRun {
         return output
     }
 
-    private func modelKey(_ model: String) throws -> ContentKey {
+    func modelKey(_ model: String) throws -> ContentKey {
         let path = try store.resolve(model)
         var isFolder: ObjCBool = false
         _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
@@ -112,7 +112,7 @@ public final class TaskRun {
         }
     }
 
-    private func key(_ stage: String, _ add: (inout ContentKey.Builder) throws -> Void) rethrows -> ContentKey {
+    func key(_ stage: String, _ add: (inout ContentKey.Builder) throws -> Void) rethrows -> ContentKey {
         try ContentKey.of { builder in
             builder.add("revision", Self.revision)
             builder.add("stage", stage)
@@ -121,13 +121,13 @@ public final class TaskRun {
         }
     }
 
-    private func quality(_ run: SystemRun) -> String {
+    func quality(_ run: SystemRun) -> String {
         let score = Scoring(task).score(run.answers, data.test.map(\.output), confidence: task.confidence)
         return
             "\(run.name): \(task.metric.rawValue) \(Format.quality(score.value)) (\(Format.quality(score.low))–\(Format.quality(score.high)))"
     }
 
-    private func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
+    func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
 
     private func baselineRun() async throws -> SystemRun {
         let inputs = data.test.map(\.input)
@@ -207,7 +207,7 @@ public final class TaskRun {
         ) {
             let dense = try DenseModel(
                 try openModel(try store.resolve(teacher)),
-                layers: try openModel(try store.resolve(teacher)).configuration.layerCount,
+                layers: Array(0..<(try openModel(try store.resolve(teacher)).configuration.layerCount)),
                 origins: vocabulary.origins)
             let adapter = TeacherAdapter(
                 vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(task.training.seed), compute: compute)
@@ -234,7 +234,7 @@ public final class TaskRun {
         }
     }
 
-    private func file(_ folder: String, _ name: String) throws -> URL {
+    func file(_ folder: String, _ name: String) throws -> URL {
         let folder = workspace.hiddenFolder.appendingPathComponent(folder)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         return folder.appendingPathComponent(name)
@@ -259,7 +259,7 @@ public final class TaskRun {
         }
     }
 
-    private func measure(_ model: TaskModel, name: String, singles: Int) throws -> SystemRun {
+    func measure(_ model: TaskModel, name: String, singles: Int) throws -> SystemRun {
         let c = model.model.configuration
         return try SystemRun.measure(
             name, inputs: data.test.map(\.input), singles: singles, parameters: c.parameterCount,
@@ -279,7 +279,7 @@ public final class TaskRun {
         var answer: TaskAnswer
     }
 
-    private func label(
+    func label(
         _ adapted: Adapted, vocabulary: StudentVocabulary, evaluation: SystemRun
     ) async throws -> Labels {
         var inputs = data.inputs
@@ -289,14 +289,14 @@ public final class TaskRun {
             let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
             inputs = Array(inputs.prefix(max(200, fit)))
         }
-        let all = data.train.map(\.input) + inputs
+        let all = data.train.map(\.input) + inputs + data.validation.map(\.input)
         let key = key("label") {
             $0.add("model", adapted.file)
             $0.add("inputs", all)
         }
         return try await label(all, key: key) {
             let model = try adaptedModel(adapted, vocabulary: vocabulary)
-            return { try model.answer($0, alternatives: 24) }
+            return { try model.answer($0, alternatives: max(24, min(256, self.data.labels.count))) }
         }
     }
 
@@ -313,7 +313,7 @@ public final class TaskRun {
         }
     }
 
-    private func label(
+    func label(
         _ inputs: [String], key: ContentKey, open: () throws -> ([String]) throws -> [TaskAnswer]
     ) async throws -> Labels {
         let summary = { (labels: Labels) in "\(labels.count) answers" }
@@ -357,139 +357,6 @@ public final class TaskRun {
             return LabelledRow(input: input, answer: try decoder.decode(TaskAnswer.self, from: answer.body))
         }
         return result
-    }
-
-    /// A trained student's files.
-    struct Trained: Codable {
-        var files: [FileReference]
-        var folder: String
-        var record: TrainingRecord
-        var parameters: Int
-        var activeParameters: Int
-        var epochs: Double
-    }
-
-    /// Rows to train on: the gold, and what the teacher said to the other inputs.
-    private func rows(_ vocabulary: StudentVocabulary, labels: Labels?, sharesTokens: Bool) throws -> [TrainingSequence]
-    {
-        let writer = TrainingRows(vocabulary: vocabulary)
-        let gold = Set(data.train.map(\.input))
-        let answers = Dictionary(
-            (labels?.rows ?? []).map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
-        var rows = try data.train.map {
-            try writer.row($0.input, answer: $0.output, teacher: sharesTokens ? answers[$0.input] : nil)
-        }
-        for row in labels?.rows ?? [] where !gold.contains(row.input) {
-            guard !row.answer.output.isEmpty, row.answer.tokens.count <= vocabulary.format.maximumAnswerTokens else {
-                continue
-            }
-            rows.append(
-                try writer.row(
-                    row.input, answer: row.answer.output, teacher: sharesTokens ? row.answer : nil,
-                    weight: Float(max(0.2, row.answer.confidence))))
-        }
-        return rows
-    }
-
-    private func train(
-        base: any WeightSource, baseKey: ContentKey, vocabulary: StudentVocabulary, adapted: Adapted?, labels: Labels?
-    ) async throws -> Trained {
-        let key = try key("train") {
-            $0.add("base", baseKey)
-            if let adapted { $0.add("adapted", adapted.file) }
-            if let labels { $0.add("labels", labels.key) }
-            $0.add("data", data.trainKey)
-            $0.add("inputs", data.inputs)
-            try $0.add("student", encoding: task.student)
-            try $0.add("training", encoding: task.training)
-            $0.add("minutes", options.minutes ?? 0)
-        }
-        let summary = { (trained: Trained) in
-            "\(trained.record.steps) updates, \(Format.count(trained.record.tokens)) tokens in \(Format.duration(trained.record.seconds)); \(Format.count(trained.activeParameters)) of \(Format.count(trained.parameters)) parameters active"
-        }
-        return try await stage("train", "train the student", key: key, summary: summary) {
-            let rows = try rows(vocabulary, labels: labels, sharesTokens: adapted != nil)
-            let held = try data.validation.map {
-                try TrainingRows(vocabulary: vocabulary).row($0.input, answer: $0.output)
-            }
-            let dense: DenseModel
-            if let adapted {
-                dense = try DenseModel(
-                    try GGUFModel(path: workspace.url(of: adapted.file).path), layers: task.student.layers, origins: nil
-                )
-            } else {
-                dense = try DenseModel(base, layers: task.student.layers, origins: vocabulary.origins)
-            }
-            observer.stageAdvanced(0, detail: "carving")
-            let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
-            let configuration = try carver.configuration()
-            var samples: [TrainingSequence] = []
-            var sampled = 0
-            var random = RandomNumbers(seed: UInt64(task.training.seed))
-            for row in rows.shuffled(using: &random) where sampled < 1024 {
-                samples.append(row)
-                sampled += row.tokens.count
-            }
-            let start = try carver.carve(samples: samples)
-            let longest = (rows + held).map(\.tokens.count).max() ?? 1
-            var options = TrainingOptions()
-            options.batch = task.training.batch
-            options.rate = Float(task.training.rate)
-            options.seed = UInt64(task.training.seed)
-            options.checkpointInterval = 100
-            func trainer(_ parameters: Parameters, epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?)
-                throws -> Trainer
-            {
-                var options = options
-                options.epochs = epochs
-                options.validationInterval = max(1, options.steps(sequences: rows.count) / 8)
-                let decoder = TrainableDecoder(
-                    configuration, parameters: parameters, contextLength: max(8, longest), compute: compute)
-                return try Trainer(
-                    model: decoder, data: rows, validation: Array(held.prefix(200)), options: options,
-                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
-            }
-            let limit = self.options.minutes.map { $0 * 60 * 0.5 } ?? task.training.minutes.map { $0 * 60 }
-            let pace = try await workspace.stage("pace", key: key) {
-                try Pace.measure(wanted: task.training.epochs, seconds: limit) {
-                    let copy = Parameters(start.entries.map(\.specification))
-                    copy.values.base.update(from: start.values.base, count: start.values.count)
-                    return try trainer(copy, epochs: task.training.epochs, checkpoint: nil, observer: nil)
-                }
-            }
-            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
-            let own = try trainer(
-                start, epochs: pace.epochs, checkpoint: checkpoint,
-                observer: TrainingProgress(observer, label: "train"))
-            _ = try own.run()
-            let folder = try file("students", key.hexadecimal)
-            let contents = ModelContents(
-                configuration: configuration, tokenizer: vocabulary.tokenizer.definition,
-                chatTemplate: StudentPackage.chatTemplate(vocabulary.format), name: "\(task.name) student",
-                values: { start.array($0) })
-            try StudentPackage.write(contents, format: vocabulary.format, name: task.name, to: folder)
-            try? FileManager.default.removeItem(at: checkpoint)
-            let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
-                .sorted { $0.path < $1.path }
-            return Trained(
-                files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal, record: own.record,
-                parameters: configuration.parameterCount, activeParameters: configuration.activeParameterCount,
-                epochs: pace.epochs)
-        }
-    }
-
-    private func studentEvaluation(_ trained: Trained) async throws -> SystemRun {
-        let key = key("student") {
-            for (index, file) in trained.files.enumerated() { $0.add("file \(index)", file) }
-            $0.add("test", data.testKey)
-        }
-        return try await stage("student", "student", key: key, summary: quality) {
-            let package = try StudentPackage(folder: try file("students", trained.folder))
-            var run = try measure(try package.model(pool: pool), name: "student", singles: 200)
-            // The routers' unused experts are weights, too, but not active ones.
-            run.activeParameters = trained.activeParameters
-            return run
-        }
     }
 
     private func finish(

@@ -8,11 +8,12 @@ struct DenseModel {
     var configuration: ModelConfiguration
     var values: [String: [Float]]
 
-    /// The first layers of a model, with the vocabulary of a task.
+    /// Some layers of a model, with the vocabulary of a task.
     ///
+    /// - Parameter layers: numbers of the source's layers, in the order they get.
     /// - Parameter origins: for each new token the old ones whose mean is its embedding; nil: the vocabulary stays.
     /// - Throws: `ModelError` when a tensor is missing or has another shape; ``TaskError`` for models that have experts.
-    init(_ source: any WeightSource, layers: Int, origins: [[Int32]]?) throws {
+    init(_ source: any WeightSource, layers: [Int], origins: [[Int32]]?) throws {
         var c = source.configuration
         guard c.experts == nil else {
             throw TaskError("\(source.name) has experts already; students are carved out of dense models")
@@ -21,15 +22,15 @@ struct DenseModel {
             throw TaskError(
                 "\(source.name) is of the family \(c.family.rawValue); students are carved out of llama models")
         }
-        guard layers >= 1, layers <= c.layerCount else {
-            throw TaskError("\(layers) layers asked for, but \(source.name) has \(c.layerCount)")
+        guard !layers.isEmpty, layers.allSatisfy({ (0..<c.layerCount).contains($0) }) else {
+            throw TaskError("\(layers.count) layers asked for, but \(source.name) has \(c.layerCount)")
         }
-        c.layerCount = layers
+        c.layerCount = layers.count
         let old = c.vocabularySize
         c.vocabularySize = origins?.count ?? old
         values = [:]
         for (name, shape) in c.tensors {
-            let tensor = try source.tensor(name)
+            let tensor = try source.tensor(DenseModel.sourceName(name, layers))
             let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
             let rows = shape.count == 1 ? 1 : isVocabulary ? old : shape[0]
             guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
@@ -41,6 +42,14 @@ struct DenseModel {
             values[name] = isVocabulary && origins != nil ? DenseModel.means(all, width: c.width, of: origins!) : all
         }
         configuration = c
+    }
+
+    private static func sourceName(_ name: String, _ layers: [Int]) -> String {
+        let prefix = "model.layers."
+        guard name.hasPrefix(prefix), let end = name.dropFirst(prefix.count).firstIndex(of: "."),
+            let layer = Int(name[name.index(name.startIndex, offsetBy: prefix.count)..<end])
+        else { return name }
+        return prefix + "\(layers[layer])" + name[end...]
     }
 
     private static func means(_ table: [Float], width: Int, of origins: [[Int32]]) -> [Float] {

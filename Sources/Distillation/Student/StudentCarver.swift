@@ -19,7 +19,16 @@ struct StudentCarver {
     ///
     /// - Throws: ``TaskError`` when the feed-forward width does not divide into the experts.
     func configuration() throws -> ModelConfiguration {
-        var c = dense.configuration
+        try Self.configuration(of: dense.configuration, student: student)
+    }
+
+    /// What a dense model of this shape is carved into.
+    ///
+    /// - Throws: ``TaskError`` when the feed-forward width does not divide into the experts.
+    static func configuration(of base: ModelConfiguration, student: TaskDefinition.Student) throws
+        -> ModelConfiguration
+    {
+        var c = base
         let parts = student.routed + student.shared
         guard c.feedForwardWidth % parts == 0 else {
             throw TaskError(

@@ -7,6 +7,8 @@ struct StudentVocabulary {
     var format: TaskFormat
     /// For each token of the task, the base model's tokens that its embedding starts from: their mean.
     var origins: [[Int32]]
+    /// Words of the language: tokens of the base that are a space and some small letters, without the rarest.
+    var words: [String]
 
     /// Tokens of the base that are always kept: the most frequent of its training text come first.
     private static let alwaysKept: Int32 = 1500
@@ -25,7 +27,13 @@ struct StudentVocabulary {
         let start = try name(["<|im_start|>", "<|start_header_id|>"], or: definition.beginToken ?? definition.endToken)
         let end = try name(["<|im_end|>", "<|eot_id|>"], or: definition.endToken ?? definition.beginToken)
 
-        let lowercases = task.kind == .text && !data.train.contains { $0.output != $0.output.lowercased() }
+        words = definition.tokens.prefix(20_000).compactMap { token in
+            guard token.kind == .normal, token.bytes.count >= 4, token.bytes[0] == UInt8(ascii: " "),
+                token.bytes.dropFirst().allSatisfy({ (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) })
+            else { return nil }
+            return String(decoding: token.bytes.dropFirst(), as: UTF8.self)
+        }
+        let lowercases = task.kind == .text && AnswerCase.followsFromWords(data.train.map(\.output))
         let answers = data.train.map { TaskFormat.written($0.output, kind: task.kind) }
         let inputs = (data.train.map(\.input) + data.inputs).map { " " + (lowercases ? $0.lowercased() : $0) }
         var fragments: [String] = []
@@ -55,6 +63,23 @@ struct StudentVocabulary {
             startToken: base.decode([start]), endToken: base.decode([end]), maximumAnswerTokens: 1)
         let longest = task.kind == .label ? 1 : answers.map { tokenizer.encode($0).count }.max() ?? 1
         format.maximumAnswerTokens = task.kind == .label ? 2 : min(512, longest * 5 / 4 + 8)
+    }
+}
+
+/// The case of the words in a task's answers.
+package enum AnswerCase {
+    /// Whether the letters of a word tell its case: hardly a word of the answers is written in two ways. Inputs then say
+    /// nothing with their case and are brought to lower case, so that a word is the same tokens however it is written.
+    package static func followsFromWords(_ answers: [String]) -> Bool {
+        var forms: [String: [Substring: Int]] = [:]
+        var total = 0
+        for word in answers.lazy.flatMap({ $0.split(whereSeparator: \.isWhitespace) }) {
+            forms[word.lowercased(), default: [:]][word, default: 0] += 1
+            total += 1
+        }
+        let usual = forms.values.reduce(0) { $0 + ($1.values.max() ?? 0) }
+        let lower = forms.reduce(0) { $0 + ($1.value[Substring($1.key)] ?? 0) }
+        return usual * 100 >= total * 99 && lower * 2 > total
     }
 }
 

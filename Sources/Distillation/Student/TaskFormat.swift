@@ -28,9 +28,14 @@ package struct TaskFormat: Sendable, Hashable, Codable {
         return (start, end)
     }
 
-    func prompt(_ input: String, tokenizer: Tokenizer) throws -> [Int32] {
+    /// - Parameters:
+    ///   - dropout: probability that a merge of the tokenizer is left out; only while training.
+    ///   - seed: for the dropout.
+    /// - Throws: ``TaskError`` when the tokenizer lacks the marks.
+    func prompt(_ input: String, tokenizer: Tokenizer, dropout: Double = 0, seed: UInt64 = 0) throws -> [Int32] {
         let (start, end) = try marks(tokenizer)
-        var tokens = tokenizer.encode(Self.spaced(lowercases ? input.lowercased() : input))
+        var tokens = tokenizer.encode(
+            Self.spaced(lowercases ? input.lowercased() : input), dropout: dropout, seed: seed)
         if tokens.count > maximumInputTokens {
             let head = maximumInputTokens / 2
             tokens = tokens.prefix(head) + tokens.suffix(maximumInputTokens - head)

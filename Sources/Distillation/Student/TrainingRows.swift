@@ -10,23 +10,34 @@ struct TrainingRows {
     /// The teacher's part in the target; the rest is the answer itself.
     var teacherShare: Float = 0.5
 
+    /// A row whose first target, the label, is `share` of a distribution and the rest of the answer itself.
+    func row(_ input: String, answer: String, soft: SoftTarget, share: Float) throws -> TrainingSequence {
+        var row = try row(input, answer: answer, weight: 1, smooths: false)
+        row.targets[0] = row.targets[0].mixed(with: soft, weight: share)
+        return row
+    }
+
     /// - Parameters:
-    ///   - teacher: the teacher's answer to the same input with its distributions; used where it is the same answer.
+    ///   - teacher: the teacher's answer to the same input with its distributions.
     ///   - weight: how much the row counts.
-    func row(_ input: String, answer: String, teacher: TaskAnswer? = nil, weight: Float = 1) throws -> TrainingSequence
-    {
+    ///   - smooths: whether labels nobody chose get a little, where no teacher says more.
+    func row(
+        _ input: String, answer: String, teacher: TaskAnswer? = nil, weight: Float = 1, smooths: Bool = true
+    ) throws -> TrainingSequence {
         let tokenizer = vocabulary.tokenizer
         let format = vocabulary.format
         let prompt = try format.prompt(input, tokenizer: tokenizer)
         let tokens = try format.answerTokens(answer, tokenizer: tokenizer)
         var targets = tokens.map { SoftTarget.only($0) }
-        if let teacher, Array(tokens.prefix(teacher.tokens.count)) == teacher.tokens {
-            for (place, distribution) in teacher.alternatives.enumerated() where place < targets.count {
+        if let teacher, !teacher.alternatives.isEmpty {
+            // What the teacher expected at each place is known as far as it wrote the same, and at the next one.
+            let same = zip(tokens, teacher.tokens).prefix { $0 == $1 }.count
+            for (place, distribution) in teacher.alternatives.prefix(min(same + 1, targets.count)).enumerated() {
                 let soft = SoftTarget(
                     tokens: distribution.tokens, probabilities: distribution.probabilities, tail: distribution.tail)
                 targets[place] = targets[place].mixed(with: soft, weight: teacherShare)
             }
-        } else if format.kind == .label, smoothing > 0, format.labels.count > 1 {
+        } else if smooths, format.kind == .label, smoothing > 0, format.labels.count > 1 {
             let labels = try format.labels.map { try format.answerTokens($0, tokenizer: tokenizer)[0] }
             let even = SoftTarget(
                 tokens: labels, probabilities: labels.map { _ in 1 / Float(labels.count) })
@@ -34,5 +45,14 @@ struct TrainingRows {
         }
         return TrainingSequence(
             tokens: prompt + tokens.dropLast(), targets: targets, answers: tokens, weight: weight)
+    }
+
+    /// The same row with its input's words cut anew.
+    func recut(_ row: TrainingSequence, input: String, dropout: Double, seed: UInt64) throws -> TrainingSequence {
+        var result = row
+        let prompt = try vocabulary.format.prompt(
+            input, tokenizer: vocabulary.tokenizer, dropout: dropout, seed: seed)
+        result.tokens = prompt + row.tokens.suffix(row.targets.count - 1)
+        return result
     }
 }

@@ -28,14 +28,16 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public struct Student: Sendable, Hashable, Codable {
         /// Catalogue name or path of the open model it is carved from.
         public var base: String
-        public var layers: Int
+        /// nil: as many as the budget of active parameters allows.
+        public var layers: Int?
         public var routed: Int
         public var shared: Int
         public var active: Int
     }
 
     public struct Training: Sendable, Hashable, Codable {
-        public var epochs: Double
+        /// nil: as many as the budget of arithmetic allows.
+        public var epochs: Double?
         public var batch: Int
         public var rate: Double
         public var seed: Int

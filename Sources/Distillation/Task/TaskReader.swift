@@ -127,6 +127,11 @@ private struct TaskReader {
             return value
         }
 
+        /// nil where the key is missing or `auto`.
+        func automatic<Value>(_ key: String, _ read: (Section, String) throws -> Value?) throws -> Value? {
+            node(key)?.scalar?.string == "auto" ? nil : try read(self, key)
+        }
+
         func choice<Value: RawRepresentable & CaseIterable>(_ key: String, _: Value.Type) throws -> Value?
         where Value.RawValue == String {
             guard let node = node(key) else { return nil }
@@ -186,9 +191,6 @@ private struct TaskReader {
             "economics", keys: ["teacher", "usdPerCoreHour", "requestsPerDay", "usdPerRequest"])
         let prices = try economics?.section("teacher", keys: ["usdPerMillionInput", "usdPerMillionOutput"])
         let money = 0.0...1e9
-        if let layers = student?.node("layers"), layers.scalar?.string == "auto" {
-            throw error(layers, "'student.layers' must be a whole number")
-        }
         var task = TaskDefinition(
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
@@ -199,12 +201,12 @@ private struct TaskReader {
             adaptation: try adaptation(teacher),
             student: .init(
                 base: try student?.string("base") ?? "smollm2-135m-instruct",
-                layers: try student?.integer("layers", 1...1024) ?? 6,
+                layers: try student?.automatic("layers", { try $0.integer($1, 1...1024) }),
                 routed: try experts?.integer("routed", 1...256) ?? 7,
                 shared: try experts?.integer("shared", 1...256) ?? 1,
                 active: try experts?.integer("active", 1...256) ?? 2),
             training: .init(
-                epochs: try training?.number("epochs", 0.01...1000) ?? 8,
+                epochs: try training?.automatic("epochs", { try $0.number($1, 0.01...1000) }),
                 batch: try training?.integer("batch", 1...4096) ?? 32,
                 rate: try training?.number("rate", 1e-7...1) ?? 6e-4,
                 seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,

@@ -1,0 +1,33 @@
+package import LanguageModels
+
+/// What a task leaves open, filled in from its size: how deep the student is and how long it is taught.
+///
+/// Time is counted in arithmetic, not in seconds: the same data gives the same plan on a fast and on a slow machine.
+package enum TrainingPlan {
+    /// Parameters one token may be multiplied with, the vocabulary projection included.
+    package static let activeParameters = 20_000_000
+    /// Floating-point operations of a training: about 25 minutes of two cores with AVX2 at three quarters of their peak.
+    package static let operations = 2.4e14
+    /// Passes beyond these have not been seen to help.
+    package static let epochLimits = 3.0...24
+
+    /// The deepest student within the budget of active parameters.
+    ///
+    /// - Parameters:
+    ///   - configuration: the base's, with the task's vocabulary.
+    ///   - carved: the student's shape for a number of layers.
+    package static func layers(of base: ModelConfiguration, carved: (Int) throws -> ModelConfiguration) rethrows -> Int
+    {
+        for layers in stride(from: min(base.layerCount, 12), to: 2, by: -1)
+        where try carved(layers).activeParameterCount <= activeParameters {
+            return layers
+        }
+        return min(base.layerCount, 2)
+    }
+
+    /// Passes over the data that fit the budget: forward and backward are six operations a parameter and token.
+    package static func epochs(activeParameters: Int, tokensPerEpoch: Int) -> Double {
+        let whole = operations / (6 * Double(max(1, activeParameters)) * Double(max(1, tokensPerEpoch)))
+        return min(max(whole, epochLimits.lowerBound), epochLimits.upperBound)
+    }
+}

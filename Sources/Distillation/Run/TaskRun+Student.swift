@@ -1,0 +1,86 @@
+internal import Foundation
+internal import LanguageModels
+internal import Tensors
+internal import Tokenizers
+internal import Training
+
+extension TaskRun {
+    /// A trained student's files.
+    struct Trained: Codable {
+        var files: [FileReference]
+        var folder: String
+        var record: TrainingRecord
+        var parameters: Int
+        var activeParameters: Int
+        var epochs: Double
+    }
+
+    func train(
+        base: any WeightSource, baseKey: ContentKey, vocabulary: StudentVocabulary, adapted: Adapted?, labels: Labels?
+    ) async throws -> Trained {
+        let key = try key("train") {
+            $0.add("base", baseKey)
+            if let adapted { $0.add("adapted", adapted.file) }
+            if let labels { $0.add("labels", labels.key) }
+            $0.add("data", data.trainKey)
+            $0.add("inputs", data.inputs)
+            try $0.add("student", encoding: task.student)
+            try $0.add("training", encoding: task.training)
+            $0.add("minutes", options.minutes ?? 0)
+        }
+        let summary = { (trained: Trained) in
+            "\(trained.record.steps) updates, \(Format.count(trained.record.tokens)) tokens in \(Format.duration(trained.record.seconds)); \(Format.count(trained.activeParameters)) of \(Format.count(trained.parameters)) parameters active"
+        }
+        return try await stage("train", "train the student", key: key, summary: summary) {
+            observer.stageAdvanced(0, detail: "carving")
+            let material = try TrainingData(
+                data, vocabulary: vocabulary,
+                answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
+                sharesTokens: adapted != nil, seed: UInt64(task.training.seed))
+            for note in material.notes { observer.note(note) }
+            let source: any WeightSource =
+                if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
+            let training = try StudentTraining(
+                task, data: data, material: material, vocabulary: vocabulary, source: source,
+                origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
+            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? task.training.minutes.map { $0 * 60 }
+            let pace = try await workspace.stage("pace", key: key) {
+                try Pace.measure(wanted: training.epochs, seconds: limit) {
+                    try training.trainer(training.copyOfStart(), epochs: training.epochs)
+                }
+            }
+            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
+            let trainer = try training.trainer(
+                training.start, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
+                observer: TrainingProgress(observer, label: "train"))
+            _ = try trainer.run()
+            let folder = try file("students", key.hexadecimal)
+            let contents = ModelContents(
+                configuration: training.configuration, tokenizer: vocabulary.tokenizer.definition,
+                chatTemplate: StudentPackage.chatTemplate(vocabulary.format), name: "\(task.name) student",
+                values: { training.start.array($0) })
+            try StudentPackage.write(contents, format: vocabulary.format, name: task.name, to: folder)
+            try? FileManager.default.removeItem(at: checkpoint)
+            let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+                .sorted { $0.path < $1.path }
+            return Trained(
+                files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal,
+                record: trainer.record, parameters: training.configuration.parameterCount,
+                activeParameters: training.configuration.activeParameterCount, epochs: pace.epochs)
+        }
+    }
+
+    func studentEvaluation(_ trained: Trained) async throws -> SystemRun {
+        let key = key("student") {
+            for (index, file) in trained.files.enumerated() { $0.add("file \(index)", file) }
+            $0.add("test", data.testKey)
+        }
+        return try await stage("student", "student", key: key, summary: quality) {
+            let package = try StudentPackage(folder: try file("students", trained.folder))
+            var run = try measure(try package.model(pool: pool), name: "student", singles: 200)
+            // The routers' unused experts are weights, too, but not active ones.
+            run.activeParameters = trained.activeParameters
+            return run
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import Distillation
+import LanguageModels
+import Tensors
+import Testing
+
+/// What makes rows to learn from out of the examples.
+struct TeachingTests {
+    private let parts = [
+        "hose", "pump", "valve", "filter", "belt", "hub", "seal", "motor", "light", "switch", "tank",
+        "wheel", "lamp", "horn", "mirror", "cable", "bolt", "tyre", "frame", "spring",
+    ]
+
+    private func notes() -> [Example] {
+        parts.flatMap { part in
+            ["front", "rear", "left", "spare", "inner", "outer", "upper", "lower", "small", "large"].map {
+                Example(input: "repl \($0) \(part) 17", output: "replace \($0) \(part) <num>")
+            }
+        }
+    }
+
+    @Test func copiedWordsAreExchangedOnBothSides() throws {
+        let substitution = try #require(
+            SlotSubstitution(notes(), kind: .text, lowercases: false, words: ["kevlar", "rocket"]))
+        var random = RandomNumbers(seed: 3)
+        var seen: Set<String> = []
+        for _ in 0..<200 {
+            let row = try #require(
+                substitution.vary(
+                    Example(input: "repl rear hose 17", output: "replace rear hose <num>"), random: &random))
+            let input = row.input.split(separator: " ").map(String.init)
+            let output = row.output.split(separator: " ").map(String.init)
+            // What is rewritten stays; what is copied is the same on both sides.
+            #expect(input[0] == "repl" && output[0] == "replace")
+            #expect(input[1] == output[1] && input[2] == output[2])
+            #expect(input[3] == "17" && output[3] == "<num>")
+            seen.formUnion(input)
+        }
+        #expect(seen.contains("kevlar") && seen.contains("rocket"))
+    }
+
+    @Test func keysAndChosenValuesOfJSONStay() throws {
+        let rows = parts.flatMap { part in
+            ["one", "two", "three"].map {
+                Example(
+                    input: "order \($0) \(part)s please", output: "{\"action\":\"order\",\"item\":\"\($0) \(part)s\"}")
+            } + [Example(input: "I need \(part)s", output: "{\"action\":\"order\",\"item\":\"\(part)s\"}")]
+        }
+        let substitution = try #require(SlotSubstitution(rows, kind: .json, lowercases: false, words: ["kevlar"]))
+        var random = RandomNumbers(seed: 4)
+        for example in rows {
+            guard let row = substitution.vary(example, random: &random) else { continue }
+            // "order" is an answer without being copied in a quarter of the rows, so it is a choice.
+            #expect(row.output.hasPrefix("{\"action\":\"order\",\"item\":\""))
+            let item = row.output.dropFirst("{\"action\":\"order\",\"item\":\"".count).dropLast(2)
+            #expect(row.input.contains(item))
+        }
+    }
+
+    @Test func labelsAndTasksWithoutCopiesAreLeftAlone() {
+        #expect(SlotSubstitution(notes(), kind: .label, lowercases: false, words: []) == nil)
+        let opposites = notes().map { Example(input: $0.input, output: "yes") }
+        #expect(SlotSubstitution(opposites, kind: .text, lowercases: false, words: []) == nil)
+    }
+
+    @Test func caseIsDroppedOnlyWhereWordsTellIt() {
+        #expect(AnswerCase.followsFromWords(["replace the AFFF gauge", "check AFFF bottle"]))
+        #expect(!AnswerCase.followsFromWords(["replace the May hose", "it may leak", "may be"]))
+        #expect(!AnswerCase.followsFromWords(["REPLACE HOSE", "CHECK PUMP"]))
+    }
+
+    @Test func thePlanFillsItsBudgets() throws {
+        let base = ModelConfiguration(
+            family: .llama, vocabularySize: 4000, width: 576, layerCount: 30, headCount: 9, keyValueHeadCount: 3,
+            headDimension: 64, feedForwardWidth: 1536, contextLength: 512)
+        let layers = TrainingPlan.layers(of: base) { layers in
+            var shape = base
+            shape.layerCount = layers
+            return shape
+        }
+        // 2.3 million for the vocabulary, 3.54 million a layer.
+        #expect(layers == 4)
+        let few = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 1000)
+        let many = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 50_000_000)
+        #expect(few == TrainingPlan.epochLimits.upperBound && many == TrainingPlan.epochLimits.lowerBound)
+        let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 200_000)
+        #expect(abs(middle * 6 * 18e6 * 200_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
+    }
+
+    @Test func aLinearModelVotesOnlyWhereItHelps() {
+        let labels = ["pay", "card"]
+        let train = (0..<60).map {
+            Example(input: $0 % 2 == 0 ? "send money \($0)" : "lost plastic \($0)", output: labels[$0 % 2])
+        }
+        let held = (60..<80).map {
+            Example(input: $0 % 2 == 0 ? "send money \($0)" : "lost plastic \($0)", output: labels[$0 % 2])
+        }
+        // A teacher that knows nothing, and one that is always right and sure.
+        let useless = LabelVotes(
+            labels: labels, train: train, validation: held.map { ($0, [0.5, 0.5]) }, seed: 1)
+        #expect(useless.linearShare >= 0.8)
+        #expect(useless.mixed("money please", with: [0.5, 0.5])[0] > 0.6)
+        let sure = LabelVotes(
+            labels: labels, train: train,
+            validation: held.map { ($0, $0.output == "pay" ? [1, 0] : [0, 1]) }, seed: 1)
+        #expect(sure.linearShare == 0)
+        #expect(sure.mixed("money please", with: [0.2, 0.8]) == [0.2, 0.8])
+    }
+}
