@@ -29,7 +29,7 @@ struct TeacherAdapter {
             compute: compute)
         var options = TrainingOptions()
         options.epochs = epochs
-        options.batch = 8
+        options.batch = Self.batch(data, epochs: epochs)
         options.rate = Float(adaptation.rate)
         options.decay = 0
         options.seed = seed
@@ -38,6 +38,13 @@ struct TeacherAdapter {
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
             observer: observer)
         return (trainer, parameters)
+    }
+
+    /// Sequences an update: as many as keep the products busy, but not so many that few updates are left.
+    private static func batch(_ rows: [TrainingSequence], epochs: Double) -> Int {
+        let tokens = max(1, rows.reduce(0) { $0 + $1.tokens.count } / max(1, rows.count))
+        let updates = Double(rows.count) * epochs / 250
+        return max(8, min(512 / tokens, Int(updates), 32))
     }
 
     /// Merges the adapters and writes the model.
