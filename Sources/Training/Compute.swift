@@ -7,12 +7,13 @@ package typealias Floats = UnsafeMutablePointer<Float>
 /// Runs training's matrix products and row-wise work on a worker pool.
 ///
 /// Results do not depend on the number of threads, bit for bit: products are split along rows and columns only, never
-/// along the sum, and row-wise work has no sums across rows.
+/// along the sum, and sums across rows are cut in a way that depends on the number of rows alone.
 package final class Compute {
     /// The threads.
     package let pool: WorkerPool
     private let scratch: [FloatBuffer]
     private let attentionScratch: [ScratchBuffer]
+    private let sums = ScratchBuffer()
 
     package init(pool: WorkerPool) {
         self.pool = pool
@@ -28,14 +29,18 @@ package final class Compute {
         let share = max(1 << 19, work / (pool.threadCount * 3))
         for (index, g) in products.enumerated() where g.m > 0 && g.n > 0 {
             let wanted = min(pool.threadCount * 3, max(1, g.m * g.n * max(g.k, 1) / share))
-            if g.n >= g.m {
+            // Every piece of rows packs all of b: columns are split where there are enough of them, and few rows.
+            if g.n >= 32 * wanted, g.m < 384 * wanted || g.n >= g.m {
                 for range in Compute.split(g.n, into: wanted, multipleOf: 32) { pieces.append((index, 0..<g.m, range)) }
             } else {
                 for range in Compute.split(g.m, into: wanted, multipleOf: 12) { pieces.append((index, range, 0..<g.n)) }
             }
         }
+        // The long ones first, so that no thread waits for one that began last.
+        let lengths = pieces.map { $0.m.count * $0.n.count * products[$0.product].k }
+        let order = pieces.indices.sorted { (lengths[$1], $0) < (lengths[$0], $1) }
         let execute = { (piece: Int, thread: Int) in
-            let (product, m, n) = pieces[piece]
+            let (product, m, n) = pieces[order[piece]]
             withUnsafePointer(to: products[product]) {
                 uk_gemm_f32($0, m.lowerBound, m.upperBound, n.lowerBound, n.upperBound, self.scratch[thread].base)
             }
@@ -48,6 +53,36 @@ package final class Compute {
         let pieces = Compute.split(count, into: min(pool.threadCount * 2, max(1, count / grain)), multipleOf: 1)
         if pieces.count == 1 { return body(pieces[0]) }
         pool.run(pieces.count) { piece, _ in body(pieces[piece]) }
+    }
+
+    /// y[n] += Σ of the rows of x[rows, n], row after row; columns are split between the threads.
+    package func addColumnSums(_ x: Floats, rows count: Int, width: Int, into y: Floats) {
+        let pieces = Compute.split(width, into: count * width < 1 << 14 ? 1 : pool.threadCount, multipleOf: 16)
+        pool.run(pieces.count) { piece, _ in
+            uk_column_sums(
+                x + pieces[piece].lowerBound, count, width, pieces[piece].count, y + pieces[piece].lowerBound)
+        }
+    }
+
+    /// Adds the gradient of a norm over x[rows, width] to dx and, where wanted, its weight's to dw.
+    ///
+    /// The weight's gradient is summed over blocks of 64 rows first, so that it does not depend on who did which.
+    package func normBackward(
+        x: Floats, weight: Floats, inverse: Floats, dy: Floats, rows count: Int, width: Int, dx: Floats, dw: Floats?
+    ) {
+        let block = 64
+        let blocks = (count + block - 1) / block
+        let sums = dw == nil ? nil : sums.floats(blocks * width)
+        pool.run(blocks) { index, _ in
+            let first = index * block
+            let rows = min(block, count - first)
+            let partial = sums.map { $0 + index * width }
+            partial?.update(repeating: 0, count: width)
+            uk_rms_norm_backward(
+                x + first * width, weight, inverse + first, dy + first * width, rows, width, dx + first * width, partial
+            )
+        }
+        if let dw, let sums { addColumnSums(sums, rows: blocks, width: width, into: dw) }
     }
 
     /// Runs `body(task, scratch)` for every task, each with `floats` floats of scratch of its thread.

@@ -169,7 +169,12 @@ package final class TrainableDecoder {
         for (index, row) in batch.rows.enumerated() {
             (last + index * c.width).update(from: x + row * c.width, count: c.width)
         }
-        uk_rms_norm_forward(last, finalNorm, rows, c.width, c.normEpsilon, lastNormed, inverse)
+        compute.rows(rows, grain: 64) { range in
+            let offset = range.lowerBound * c.width
+            uk_rms_norm_forward(
+                last + offset, finalNorm, range.count, c.width, c.normEpsilon, lastNormed + offset,
+                inverse + range.lowerBound)
+        }
         let weight = batch.weights.reduce(0) { $0 + Double($1) }
         result.loss = SoftTargetLoss.run(
             hidden: lastNormed, rows: rows, width: c.width, head: head, headGradient: backward ? headGradient : nil,
@@ -182,7 +187,9 @@ package final class TrainableDecoder {
         let dStream = x
         withScratchCopy(of: last, count: rows * c.width) { kept in
             dRows.update(repeating: 0, count: rows * c.width)
-            uk_rms_norm_backward(kept, finalNorm, inverse, dLast, rows, c.width, dRows, finalNormGradient)
+            compute.normBackward(
+                x: kept, weight: finalNorm, inverse: inverse, dy: dLast, rows: rows, width: c.width, dx: dRows,
+                dw: finalNormGradient)
         }
         dStream.update(repeating: 0, count: tokens * c.width)
         for (index, row) in batch.rows.enumerated() {
@@ -198,8 +205,15 @@ package final class TrainableDecoder {
             result.z += extra.z / Double(layers)
         }
         if let embeddingGradient {
-            for (index, token) in batch.tokens.enumerated() {
-                uk_add(embeddingGradient + Int(token) * c.width, dStream + index * c.width, c.width)
+            // A token may stand in several places: columns are split, never the places.
+            let pieces = Compute.split(c.width, into: compute.pool.threadCount, multipleOf: 16)
+            compute.pool.run(pieces.count) { piece, _ in
+                let columns = pieces[piece]
+                for (index, token) in batch.tokens.enumerated() {
+                    uk_add(
+                        embeddingGradient + Int(token) * c.width + columns.lowerBound,
+                        dStream + index * c.width + columns.lowerBound, columns.count)
+                }
             }
         }
         return result

@@ -130,12 +130,16 @@ package struct TrainableBlock {
                 x: saved.middleNormed, dResidual: dx, dx: dNormed, tokens: tokens, saved: experts, balance: balance,
                 z: z, work: work, compute: compute)
         }
-        normBackward(saved.middle, middleNorm, saved.middleInverse, dNormed, dx, middleNormGradient, tokens, compute)
+        compute.normBackward(
+            x: saved.middle, weight: middleNorm, inverse: saved.middleInverse, dy: dNormed, rows: tokens, width: width,
+            dx: dx, dw: middleNormGradient)
         attention.backward(
             x: saved.inputNormed, dResidual: dx, dx: needsInput || inputNormGradient != nil ? dNormed : nil,
             batch: batch, rope: rope, saved: saved.attention, work: work, compute: compute, scratch: scratch)
         if needsInput || inputNormGradient != nil {
-            normBackward(saved.input, inputNorm, saved.inputInverse, dNormed, dx, inputNormGradient, tokens, compute)
+            compute.normBackward(
+                x: saved.input, weight: inputNorm, inverse: saved.inputInverse, dy: dNormed, rows: tokens, width: width,
+                dx: dx, dw: inputNormGradient)
         }
         return extra
     }
@@ -144,22 +148,6 @@ package struct TrainableBlock {
         compute.rows(tokens, grain: 64) { rows in
             let offset = rows.lowerBound * width
             uk_rms_norm_forward(x + offset, w, rows.count, width, epsilon, y + offset, inverse + rows.lowerBound)
-        }
-    }
-
-    /// The weight's gradient is a sum over rows, so rows are not split where it is wanted.
-    private func normBackward(
-        _ x: Floats, _ w: Floats, _ inverse: Floats, _ dy: Floats, _ dx: Floats, _ dw: Floats?, _ tokens: Int,
-        _ compute: Compute
-    ) {
-        if let dw {
-            uk_rms_norm_backward(x, w, inverse, dy, tokens, width, dx, dw)
-            return
-        }
-        compute.rows(tokens, grain: 64) { rows in
-            let offset = rows.lowerBound * width
-            uk_rms_norm_backward(
-                x + offset, w, inverse + rows.lowerBound, dy + offset, rows.count, width, dx + offset, nil)
         }
     }
 }

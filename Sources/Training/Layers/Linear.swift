@@ -12,7 +12,9 @@ extension Compute {
                 accumulate: accumulate)
         ])
         if let bias = linear.bias {
-            for row in 0..<rows { uk_add(y + row * linear.output, bias, linear.output) }
+            self.rows(rows, grain: 64) { range in
+                for row in range { uk_add(y + row * linear.output, bias, linear.output) }
+            }
         }
         guard let adapter = linear.adapter else { return }
         let projected = scratch.floats(rows * adapter.rank)
@@ -42,7 +44,7 @@ extension Compute {
         }
         run(products)
         if let biasGradient = linear.biasGradient {
-            for row in 0..<rows { uk_add(biasGradient, dy + row * linear.output, linear.output) }
+            addColumnSums(dy, rows: rows, width: linear.output, into: biasGradient)
         }
         guard let adapter = linear.adapter else { return }
         // With p = scale · x · Aᵀ: dB += dyᵀ · p, dp = dy · B, dA += scale · dpᵀ · x, dx += scale · dp · A.

@@ -79,7 +79,7 @@ package struct MixtureOfExpertsLayer {
     func workCount(tokens: Int) -> Int {
         let slots = tokens * router.active
         let sharedWidth = shared?.width ?? 0
-        return slots * (2 * width + 4 * expertWidth) + tokens * (router.experts + 4 * sharedWidth) + slots
+        return slots * (2 * width + 4 * expertWidth) + tokens * (router.experts + 4 * sharedWidth + 1) + slots
     }
 
     /// residual[T, W] += experts(x[T, W]).
@@ -122,7 +122,7 @@ package struct MixtureOfExpertsLayer {
             GatedUnit.forward(
                 room.sharedGateUp, width: shared.width, rows: tokens, hidden: room.sharedHidden, compute: compute)
             let gated = weighted + slots * expertWidth
-            sharedGates(x, tokens: tokens, into: room.sharedGate)
+            sharedGates(x, tokens: tokens, into: room.sharedGate, compute)
             scaleRows(
                 room.sharedHidden, into: gated, width: shared.width,
                 by: UnsafeBufferPointer(start: room.sharedGate, count: tokens), compute)
@@ -155,6 +155,7 @@ package struct MixtureOfExpertsLayer {
         let sharedWeighted = dSharedHidden + tokens * sharedWidth
         let dSharedGateUp = sharedWeighted + tokens * sharedWidth
         let dLogits = dSharedGateUp + tokens * 2 * sharedWidth
+        let dGates = dLogits + tokens * router.experts
 
         // Down projections: dHidden = dOut · Wdown, before the routing weight.
         gather(x, into: gathered, dispatch, compute)
@@ -197,10 +198,15 @@ package struct MixtureOfExpertsLayer {
 
         // Routing weights: d weight = dHidden · hidden; then dHidden takes the weight in.
         var dSlotWeights = [Float](repeating: 0, count: slots)
-        for slot in 0..<slots {
-            let row = dHidden + slot * expertWidth
-            dSlotWeights[slot] = uk_dot(row, saved.hidden + slot * expertWidth, expertWidth)
-            uk_scale(row, expertWidth, weights[slot])
+        dSlotWeights.withUnsafeMutableBufferPointer { buffer in
+            let dSlotWeights = Unshared(buffer)
+            compute.rows(slots, grain: 64) { range in
+                for slot in range {
+                    let row = dHidden + slot * expertWidth
+                    dSlotWeights.value[slot] = uk_dot(row, saved.hidden + slot * expertWidth, expertWidth)
+                    uk_scale(row, expertWidth, weights[slot])
+                }
+            }
         }
         GatedUnit.backward(
             saved.gateUp, dHidden: dHidden, width: expertWidth, rows: slots, dGateUp: dGateUp, compute: compute)
@@ -223,7 +229,11 @@ package struct MixtureOfExpertsLayer {
             }
         }
         if let shared {
-            sharedGateBackward(x, dx: dx, tokens: tokens, saved: saved, dHidden: dSharedHidden)
+            sharedGateBackward(dx: dx, tokens: tokens, saved: saved, dHidden: dSharedHidden, dGates: dGates, compute)
+            if let gradient = shared.gateGradient {
+                products.append(
+                    .weightGradient(dy: dGates, x: x, dw: gradient, rows: tokens, input: width, output: 1))
+            }
             GatedUnit.backward(
                 saved.sharedGateUp, dHidden: dSharedHidden, width: sharedWidth, rows: tokens, dGateUp: dSharedGateUp,
                 compute: compute)
@@ -251,27 +261,34 @@ package struct MixtureOfExpertsLayer {
 
     // MARK: - The shared expert's gate
 
-    private func sharedGates(_ x: Floats, tokens: Int, into gates: Floats) {
+    private func sharedGates(_ x: Floats, tokens: Int, into gates: Floats, _ compute: Compute) {
         guard let gate = shared?.gate else {
             gates.update(repeating: 1, count: tokens)
             return
         }
-        for token in 0..<tokens { gates[token] = 1 / (1 + expf(-uk_dot(x + token * width, gate, width))) }
+        compute.rows(tokens, grain: 64) { range in
+            for token in range { gates[token] = 1 / (1 + expf(-uk_dot(x + token * width, gate, width))) }
+        }
     }
 
-    /// dHidden takes the gate in; dx is written with the gate's own part.
-    private func sharedGateBackward(_ x: Floats, dx: Floats, tokens: Int, saved: Saved, dHidden: Floats) {
+    /// dHidden takes the gate in; dx is written with the gate's own part; dGates[T] with the gradients before the sigmoid.
+    private func sharedGateBackward(
+        dx: Floats, tokens: Int, saved: Saved, dHidden: Floats, dGates: Floats, _ compute: Compute
+    ) {
         guard let shared else { return }
-        dx.update(repeating: 0, count: tokens * width)
-        for token in 0..<tokens {
-            let row = dHidden + token * shared.width
-            let s = saved.sharedGate[token]
-            if let gate = shared.gate {
-                let d = uk_dot(row, saved.sharedHidden + token * shared.width, shared.width) * s * (1 - s)
-                uk_axpy(d, gate, width, dx + token * width)
-                if let gradient = shared.gateGradient { uk_axpy(d, x + token * width, width, gradient) }
+        compute.rows(tokens, grain: 64) { range in
+            for token in range {
+                let row = dHidden + token * shared.width
+                let target = dx + token * width
+                let s = saved.sharedGate[token]
+                target.update(repeating: 0, count: width)
+                if let gate = shared.gate {
+                    let d = uk_dot(row, saved.sharedHidden + token * shared.width, shared.width) * s * (1 - s)
+                    dGates[token] = d
+                    uk_axpy(d, gate, width, target)
+                }
+                uk_scale(row, shared.width, s)
             }
-            uk_scale(row, shared.width, s)
         }
     }
 

@@ -38,25 +38,40 @@ package struct Router {
         compute.run([.forward(x: x, w: weight, y: probabilities, rows: tokens, input: width, output: experts)])
         var chosen = [Int32](repeating: 0, count: tokens * active)
         var weights = [Float](repeating: 0, count: tokens * active)
-        for token in 0..<tokens {
-            let row = probabilities + token * experts
-            lse[token] = uk_softmax_row(row, experts)
-            var sum: Float = 0
-            for choice in 0..<active {
-                var best = -1
-                for expert in 0..<experts {
-                    let taken = (0..<choice).contains { chosen[token * active + $0] == Int32(expert) }
-                    if !taken, best < 0 || row[expert] > row[best] { best = expert }
+        chosen.withUnsafeMutableBufferPointer { chosen in
+            weights.withUnsafeMutableBufferPointer { weights in
+                let places = Unshared((chosen: chosen, weights: weights))
+                compute.rows(tokens, grain: 64) { range in
+                    for token in range {
+                        let row = probabilities + token * experts
+                        lse[token] = uk_softmax_row(row, experts)
+                        choose(
+                            row, places.value.chosen.baseAddress! + token * active,
+                            places.value.weights.baseAddress! + token * active)
+                    }
                 }
-                chosen[token * active + choice] = Int32(best)
-                weights[token * active + choice] = row[best]
-                sum += row[best]
-            }
-            if normalizes {
-                for choice in 0..<active { weights[token * active + choice] /= sum }
             }
         }
         return Saved(probabilities: probabilities, lse: lse, chosen: chosen, weights: weights)
+    }
+
+    /// The experts of one token and their weights.
+    private func choose(_ row: Floats, _ chosen: UnsafeMutablePointer<Int32>, _ weights: Floats) {
+        var sum: Float = 0
+        for choice in 0..<active {
+            var best = -1
+            for expert in 0..<experts {
+                var isTaken = false
+                for earlier in 0..<choice where chosen[earlier] == Int32(expert) { isTaken = true }
+                if !isTaken, best < 0 || row[expert] > row[best] { best = expert }
+            }
+            chosen[choice] = Int32(best)
+            weights[choice] = row[best]
+            sum += row[best]
+        }
+        if normalizes {
+            for choice in 0..<active { weights[choice] /= sum }
+        }
     }
 
     /// Adds to dx[T, W] and to the router's gradient.
