@@ -13,7 +13,7 @@ package final class TrainableDecoder {
     package var balanceCoefficient: Float = 1e-2
     package var zCoefficient: Float = 1e-3
 
-    private let rope: RotaryTable
+    let rope: RotaryTable
     private let embedding: Floats
     private let embeddingGradient: Floats?
     private let finalNorm: Floats
@@ -267,7 +267,37 @@ package final class TrainableDecoder {
         return logits
     }
 
-    private func embed(_ tokens: [Int32], into x: Floats) {
+    /// Carries the stream x[T, W] through one layer, in place, keeping nothing.
+    func forward(_ layer: Int, _ x: Floats, _ batch: TrainingBatch) {
+        let tokens = batch.tokens.count
+        let block = blocks[layer]
+        let saved = TrainableBlock.savedCount(configuration, tokens: tokens)
+        let work = block.workCount(tokens: tokens)
+        if savedMemory.count < saved { savedMemory = FloatBuffer(count: saved) }
+        if streamMemory.count < work { streamMemory = FloatBuffer(count: work) }
+        var memory = block.makeSaved(savedMemory.base, tokens: tokens)
+        block.forward(
+            x, batch: batch, rope: rope, saved: &memory, work: streamMemory.base, compute: compute, scratch: scratch)
+    }
+
+    /// Cross-entropy to the right tokens of the batch's rows, in nats a target, from the stream after the last layer.
+    func answerLoss(_ x: Floats, _ batch: TrainingBatch) -> Double {
+        let c = configuration
+        let rows = batch.rows.count
+        let last = FloatBuffer(count: rows * c.width)
+        let normed = FloatBuffer(count: rows * c.width)
+        let inverse = FloatBuffer(count: rows)
+        for (index, row) in batch.rows.enumerated() {
+            (last.base + index * c.width).update(from: x + row * c.width, count: c.width)
+        }
+        uk_rms_norm_forward(last.base, finalNorm, rows, c.width, c.normEpsilon, normed.base, inverse.base)
+        let result = SoftTargetLoss.run(
+            hidden: normed.base, rows: rows, width: c.width, head: head, headGradient: nil,
+            vocabulary: c.vocabularySize, batch: batch, scale: 1, dHidden: nil, logits: logits, compute: compute)
+        return result.answerLoss / max(result.weight, 1e-9)
+    }
+
+    func embed(_ tokens: [Int32], into x: Floats) {
         let width = configuration.width
         for (index, token) in tokens.enumerated() {
             precondition(

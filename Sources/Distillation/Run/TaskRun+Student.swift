@@ -43,6 +43,7 @@ extension TaskRun {
             let training = try StudentTraining(
                 task, data: data, material: material, vocabulary: vocabulary, source: source,
                 origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
+            observer.note("layers \(training.layers.map(String.init).joined(separator: ", ")) of \(source.name)")
             let limit = options.minutes.map { $0 * 60 * 0.5 } ?? task.training.minutes.map { $0 * 60 }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(wanted: training.epochs, seconds: limit) {

@@ -44,6 +44,15 @@ struct DenseModel {
         configuration = c
     }
 
+    /// The same model with some of its layers, in this order.
+    func keeping(_ layers: [Int]) -> DenseModel {
+        var result = self
+        result.configuration.layerCount = layers.count
+        result.values = [:]
+        for (name, _) in result.configuration.tensors { result.values[name] = values[Self.sourceName(name, layers)] }
+        return result
+    }
+
     private static func sourceName(_ name: String, _ layers: [Int]) -> String {
         let prefix = "model.layers."
         guard name.hasPrefix(prefix), let end = name.dropFirst(prefix.count).firstIndex(of: "."),

@@ -8,6 +8,8 @@ struct StudentTraining {
     let configuration: ModelConfiguration
     /// The weights: carved at first; training changes them.
     let start: Parameters
+    /// Numbers of the source's layers it is made of.
+    let layers: [Int]
     /// Passes over the data: what the task asks for, or what the budget allows.
     let epochs: Double
     private let material: TrainingData
@@ -46,9 +48,6 @@ struct StudentTraining {
                 shape.layerCount = layers
                 return try StudentCarver.configuration(of: shape, student: task.student)
             }
-        let dense = try DenseModel(source, layers: Array(0..<layers), origins: origins)
-        let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
-        configuration = try carver.configuration()
         var random = RandomNumbers(seed: UInt64(task.training.seed))
         var samples: [TrainingSequence] = []
         var sampled = 0
@@ -56,6 +55,12 @@ struct StudentTraining {
             samples.append(row)
             sampled += row.tokens.count
         }
+        let whole = try DenseModel(source, layers: Array(0..<source.configuration.layerCount), origins: origins)
+        let chosen = LayerSelection(whole, compute: compute).layers(layers, for: samples)
+        let dense = whole.keeping(chosen)
+        let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
+        configuration = try carver.configuration()
+        self.layers = chosen
         start = try carver.carve(samples: samples)
         epochs =
             task.training.epochs
