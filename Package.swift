@@ -74,7 +74,8 @@ let package = Package(
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "TokenizersTests", dependencies: ["LanguageModels", "Tokenizers"], exclude: ["smollm2_ids.json"],
+            name: "TokenizersTests", dependencies: ["LanguageModels", "Tokenizers"],
+            exclude: ["character_vocabularies.json", "smollm2_ids.json"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "InferenceTests", dependencies: ["CKernels", "Inference", "LanguageModels", "Tensors", "Tokenizers"],

@@ -38,7 +38,7 @@ struct Chat: AsyncParsableCommand {
             maximumTokens: maxTokens, sampling: SamplingOptions(temperature: temperature, topP: topP, seed: seed))
         if let schema {
             guard let data = FileManager.default.contents(atPath: schema) else {
-                throw ValidationError("\(schema): no such file, or not readable")
+                throw ModelError(.notFound, "no such file, or not readable", file: schema)
             }
             options.constraint = try Constraint(jsonSchema: JSONParser.parse(data))
         }

@@ -39,12 +39,12 @@ extension Models {
 
         private static func importance(of file: String, model: String, tokens limit: Int) throws -> [String: [Float]] {
             guard let data = FileManager.default.contents(atPath: file) else {
-                throw ValidationError("\(file): no such file, or not readable")
+                throw ModelError(.notFound, "no such file, or not readable", file: file)
             }
             let pool = WorkerPool()
             let model = try LanguageModel(contentsOf: model, contextLength: 512, pool: pool)
             let tokens = Array(model.tokenizer.encode(String(decoding: data, as: UTF8.self)).prefix(limit))
-            guard !tokens.isEmpty else { throw ValidationError("\(file) has no text in it") }
+            guard !tokens.isEmpty else { throw ModelError(.malformed, "no text in it", file: file) }
             let pass = DecoderPass(model: model, pool: pool)
             let collector = ImportanceCollector()
             pass.collector = collector
@@ -85,7 +85,11 @@ extension Models {
             switch format {
             case .gguf: try GGUFModelWriter.write(contents, type: element, to: output)
             case .huggingface:
-                try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
+                do {
+                    try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
+                } catch {
+                    throw ModelError(.inputOutput, "can't make the folder", file: output)
+                }
                 let end = contents.tokenizer.endToken
                 let text = end.map { String(decoding: contents.tokenizer.tokens[Int($0)].bytes, as: UTF8.self) }
                 try HuggingFaceModelWriter.write(contents, endToken: (end ?? 0, text ?? ""), type: element, to: output)

@@ -29,19 +29,24 @@ extension Benchmark {
 
         func run() throws {
             guard let data = FileManager.default.contents(atPath: input) else {
-                throw ValidationError("\(input): no such file, or not readable")
+                throw ModelError(.notFound, "no such file, or not readable", file: input)
             }
             let pool = WorkerPool()
             let model = try LanguageModel(
-                contentsOf: ModelStore().resolve(model), precision: exact ? .float32 : .packed, contextLength: window,
+                contentsOf: ModelStore().resolve(model), precision: exact ? .float32 : .packed,
+                contextLength: window + 1,
                 pool: pool)
             let text = Array(model.tokenizer.encode(String(decoding: data, as: UTF8.self)).prefix(tokens))
+            // Such models predict nothing sensible without it.
+            let begin =
+                model.tokenizer.definition.addsBeginToken
+                ? model.tokenizer.definition.beginToken.map { [$0] } ?? [] : []
             let pass = DecoderPass(model: model, pool: pool)
             let width = model.configuration.vocabularySize
             var sum = 0.0
             var count = 0
             for start in stride(from: 0, to: text.count, by: window) {
-                let part = Array(text[start..<min(start + window, text.count)])
+                let part = begin + text[start..<min(start + window, text.count)]
                 let cache = SequenceCache(model.configuration, format: cacheFormat)
                 // Logits of a whole window would take a vocabulary's width for each of its tokens.
                 for begin in stride(from: 0, to: part.count, by: 64) {
@@ -56,7 +61,7 @@ extension Benchmark {
                     }
                 }
             }
-            guard count > 0 else { throw ValidationError("\(input) has fewer than two tokens") }
+            guard count > 0 else { throw ModelError(.malformed, "fewer than two tokens", file: input) }
             let loss = sum / Double(count)
             let figures = Figures(
                 model: model.name, predictions: count, loss: loss, perplexity: exp(loss))

@@ -20,7 +20,7 @@ extension Benchmark {
 
         func run() throws {
             guard let data = FileManager.default.contents(atPath: input) else {
-                throw ValidationError("\(input): no such file, or not readable")
+                throw ModelError(.notFound, "no such file, or not readable", file: input)
             }
             let text = String(decoding: data, as: UTF8.self)
             let source = try openModel(ModelStore().resolve(model))

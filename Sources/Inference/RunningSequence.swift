@@ -66,7 +66,7 @@ struct RunningSequence {
         guard bytes.count >= 2 else { return }
         let text = String(decoding: bytes, as: UTF8.self)
         guard Array(text.utf8) == bytes else { return }
-        var forced = tokenizer.encode(text)
+        var forced = tokenizer.encodeContinuation(text)
         guard forced.flatMap({ tokenizer.bytes(of: $0) }) == bytes else { return }
         if !automaton.isFinal(end) { forced.removeLast() }
         forced = Array(forced.prefix(max(0, limit - answer.count)))

@@ -120,12 +120,31 @@ public final class LanguageModel: Sendable {
 extension TokenizerDefinition {
     /// The tokenizer as a model's files hold it.
     package init(_ source: TokenizerSource) throws {
+        let known: TokenizerEnds
         switch source {
-        case .gguf(let tokens, let merges, let types, let preTokenizer, let bos, let eos):
+        case .gguf(let tokens, let merges, let types, let preTokenizer, let ends):
             try self.init(
-                ggufTokens: tokens, merges: merges, types: types, preTokenizer: preTokenizer, bos: bos, eos: eos)
-        case .json(let data, let file):
+                ggufTokens: tokens, merges: merges, types: types, preTokenizer: preTokenizer, bos: ends.begin,
+                eos: ends.end)
+            known = ends
+        case .ggufPieces(let pieces, let scores, let types, let unknown, let addsSpace, let ends):
+            try self.init(
+                ggufPieces: pieces, scores: scores, types: types, unknown: unknown, addsSpace: addsSpace,
+                bos: ends.begin, eos: ends.end)
+            known = ends
+        case .json(let data, let file, let ends):
             try self.init(tokenizerJSON: data, file: file)
+            known = ends
+            func number(_ name: String?) -> Int32? {
+                guard let name else { return nil }
+                let bytes = Array(name.utf8)
+                return tokens.lastIndex { $0.kind != .normal && $0.bytes == bytes }.map { Int32($0) }
+            }
+            func inside(_ id: Int32?) -> Int32? { id.flatMap { tokens.indices.contains(Int($0)) ? $0 : nil } }
+            beginToken = beginToken ?? number(ends.beginName) ?? inside(ends.begin)
+            endToken = number(ends.endName) ?? inside(ends.end)
         }
+        furtherEndTokens = known.furtherEnds.filter { $0 != endToken && tokens.indices.contains(Int($0)) }
+        if let adds = known.addsBegin { addsBeginToken = adds && beginToken != nil }
     }
 }

@@ -10,13 +10,14 @@ struct PairTable: Sendable {
     private var values: [UInt64]
     private let mask: Int
 
-    init(_ merges: [TokenizerDefinition.Merge]) {
+    /// - Parameter ranks: one a merge, not negative.
+    init(_ merges: [TokenizerDefinition.Merge], ranks: [Int32]) {
         var size = 16
         while size < merges.count * 2 { size *= 2 }
         mask = size - 1
         keys = [UInt64](repeating: .max, count: size)
         values = [UInt64](repeating: 0, count: size)
-        for (rank, merge) in merges.enumerated() {
+        for (rank, merge) in zip(ranks, merges) {
             let key = Self.key(merge.left, merge.right)
             var slot = Self.slot(key) & mask
             while keys[slot] != .max && keys[slot] != key { slot = (slot + 1) & mask }
@@ -68,6 +69,13 @@ struct Merger {
             ids.append(byteTokens[Int(byte)])
         }
     }
+
+    /// Begins with no tokens, for `append`.
+    mutating func start() { ids.removeAll(keepingCapacity: true) }
+
+    mutating func append(_ token: Int32) { ids.append(token) }
+
+    var last: Int32? { ids.last }
 
     func appendResult(to list: inout [Int32]) {
         list.append(contentsOf: ids)

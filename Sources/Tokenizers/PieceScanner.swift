@@ -1,7 +1,13 @@
 /// Cuts valid UTF-8 into the pieces that are tokenised one by one, as the regular expressions of the
 /// model families do, but by hand: one pass, no backtracking, linear in the text.
 struct PieceScanner {
-    typealias Style = TokenizerDefinition.PreTokenizer
+    /// Where pieces end.
+    enum Style: Sendable, Hashable {
+        case pattern(TokenizerDefinition.PreTokenizer)
+        /// After a run of spaces and what follows it. Where no token has a space after anything else, nothing is ever merged
+        /// over such a border, and the tokens are those of the whole text.
+        case words
+    }
 
     private let text: UnsafePointer<UInt8>
     private let count: Int
@@ -21,11 +27,28 @@ struct PieceScanner {
     @inline(__always)
     func end(from start: Int) -> Int {
         switch style {
-        case .gpt2(individualDigits: false): gpt2(from: start, stop: [])
-        case .gpt2(individualDigits: true): gpt2(from: start, stop: .digit)
-        case .llama3: contemporary(from: start, digits: 3)
-        case .qwen2: contemporary(from: start, digits: 1)
+        case .pattern(.gpt2(individualDigits: false)): gpt2(from: start, stop: [])
+        case .pattern(.gpt2(individualDigits: true)): gpt2(from: start, stop: .digit)
+        case .pattern(.llama3): contemporary(from: start, digits: 3)
+        case .pattern(.qwen2): contemporary(from: start, digits: 1)
+        case .pattern(.whole): count
+        case .pattern(.spaces): nextSpace(from: start + 1)
+        case .words: word(from: start)
         }
+    }
+
+    @inline(__always)
+    private func nextSpace(from start: Int) -> Int {
+        var index = start
+        while index < count, text[index] != 0x20 { index += 1 }
+        return index
+    }
+
+    @inline(__always)
+    private func word(from start: Int) -> Int {
+        var index = start
+        while index < count, text[index] == 0x20 { index += 1 }
+        return nextSpace(from: index)
     }
 
     /// The character at `index`: its classes, and the index of the next one.

@@ -31,6 +31,7 @@ extension Tokenizer {
         guard dropout > 0 else { return encode(text) }
         var merger = Merger()
         merger.dropout = MergeDropout(probability: dropout, seed: seed)
-        return encode(text, specials: false, merger: &merger)
+        return encode(
+            text, specials: false, prefix: definition.characters?.prefix ?? .never, merger: &merger)
     }
 }

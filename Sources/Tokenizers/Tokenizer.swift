@@ -7,6 +7,9 @@ public final class Tokenizer: Sendable {
     private let pairs: PairTable
     /// The token of each single byte; -1 where there is none.
     private let byteTokens: [Int32]
+    /// In vocabularies over characters, the token of each ASCII character; -1 where there is none.
+    private let asciiTokens: [Int32]
+    private let scanStyle: PieceScanner.Style
     private let numbers: TokenNumbers
     /// Bytes that a token found as a whole may begin with: any such token, and those that are not special.
     private let wholeStarts: [Bool]
@@ -27,20 +30,38 @@ public final class Tokenizer: Sendable {
 
     public init(_ definition: TokenizerDefinition) throws {
         self.definition = definition
-        pairs = PairTable(definition.merges)
+        pairs = PairTable(definition.merges, ranks: definition.ranks)
+        let isOverCharacters = definition.characters != nil
         var byteTokens = [Int32](repeating: -1, count: 256)
+        var asciiTokens = [Int32](repeating: -1, count: 128)
+        var hasInnerSpaces = false
         var whole = [[WholeToken]](repeating: [], count: 256)
         for (index, token) in definition.tokens.enumerated() {
             let id = Int32(index)
-            if token.kind != .special, token.bytes.count == 1, byteTokens[Int(token.bytes[0])] < 0 {
+            if token.bytes.count == 1, token.kind == .byte || token.kind != .special && !isOverCharacters,
+                byteTokens[Int(token.bytes[0])] < 0
+            {
                 byteTokens[Int(token.bytes[0])] = id
             }
-            if token.kind != .normal, let first = token.bytes.first {
+            if isOverCharacters, token.kind == .normal {
+                if token.bytes.count == 1, token.bytes[0] < 128, asciiTokens[Int(token.bytes[0])] < 0 {
+                    asciiTokens[Int(token.bytes[0])] = id
+                }
+                hasInnerSpaces =
+                    hasInnerSpaces || zip(token.bytes, token.bytes.dropFirst()).contains { $0 != 0x20 && $1 == 0x20 }
+            }
+            if token.kind == .added || token.kind == .special, let first = token.bytes.first {
                 whole[Int(first)].append(WholeToken(bytes: token.bytes, id: id, isSpecial: token.kind == .special))
             }
         }
         self.byteTokens = byteTokens
-        numbers = TokenNumbers(definition.tokens, replaces: { $0.kind == .normal })
+        self.asciiTokens = asciiTokens
+        // With scores, equal ones are merged from left to right, which words don't change either.
+        scanStyle =
+            definition.preTokenizer == .whole && !hasInnerSpaces && !definition.ignoresMerges
+            ? .words : .pattern(definition.preTokenizer)
+        numbers = TokenNumbers(
+            definition.tokens, where: { $0.kind != .byte }, replaces: { $0.kind == .normal && !isOverCharacters })
         wholeStarts = whole.map { !$0.isEmpty }
         addedStarts = whole.map { $0.contains { !$0.isSpecial } }
         hasAdded = addedStarts.contains(true)
@@ -50,16 +71,21 @@ public final class Tokenizer: Sendable {
     public var vocabularySize: Int { definition.tokens.count }
 
     /// The tokens of a text. A special token's name in the text is text like any other.
+    ///
+    /// Some vocabularies over characters put a space in front of a text; decoding leaves it there.
     public func encode(_ text: String) -> [Int32] {
-        var merger = Merger()
-        return encode(text, specials: false, merger: &merger)
+        encode(text, specials: false, prefix: definition.characters?.prefix ?? .never)
+    }
+
+    /// The tokens of a text that goes on where another ended: nothing is put in front of it.
+    public func encodeContinuation(_ text: String) -> [Int32] {
+        encode(text, specials: false, prefix: .never)
     }
 
     /// The tokens of a text in which the names of special tokens mean those tokens: for prompts the program wrote
     /// itself, never for a stranger's text.
     public func encodeParsingSpecials(_ text: String) -> [Int32] {
-        var merger = Merger()
-        return encode(text, specials: true, merger: &merger)
+        encode(text, specials: true, prefix: definition.characters?.prefix ?? .never)
     }
 
     /// The text of some tokens. Bytes that are not UTF-8 become U+FFFD.
@@ -87,7 +113,16 @@ public final class Tokenizer: Sendable {
         byteTokens[Int(byte)] < 0 ? nil : byteTokens[Int(byte)]
     }
 
-    func encode(_ text: String, specials: Bool, merger: inout Merger) -> [Int32] {
+    private func encode(
+        _ text: String, specials: Bool, prefix: TokenizerDefinition.CharacterCoding.SpacePrefix
+    ) -> [Int32] {
+        var merger = Merger()
+        return encode(text, specials: specials, prefix: prefix, merger: &merger)
+    }
+
+    func encode(
+        _ text: String, specials: Bool, prefix: TokenizerDefinition.CharacterCoding.SpacePrefix, merger: inout Merger
+    ) -> [Int32] {
         var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
         var ids: [Int32] = []
         text.withUTF8 { bytes in
@@ -104,14 +139,86 @@ public final class Tokenizer: Sendable {
                     index += 1
                     continue
                 }
-                encodePieces(of: UnsafeBufferPointer(rebasing: bytes[start..<index]), merger: &merger, into: &ids)
+                encodePart(
+                    UnsafeBufferPointer(rebasing: bytes[start..<index]), isFirst: start == 0, prefix: prefix,
+                    merger: &merger, into: &ids)
                 ids.append(found.id)
                 index += found.bytes.count
                 start = index
             }
-            encodePieces(of: UnsafeBufferPointer(rebasing: bytes[start...]), merger: &merger, into: &ids)
+            encodePart(
+                UnsafeBufferPointer(rebasing: bytes[start...]), isFirst: start == 0, prefix: prefix, merger: &merger,
+                into: &ids)
         }
         return ids
+    }
+
+    /// Encodes what stands between tokens that are found as a whole.
+    private func encodePart(
+        _ bytes: UnsafeBufferPointer<UInt8>, isFirst: Bool, prefix: TokenizerDefinition.CharacterCoding.SpacePrefix,
+        merger: inout Merger, into ids: inout [Int32]
+    ) {
+        guard definition.characters != nil, !bytes.isEmpty else {
+            return encodePieces(of: bytes, merger: &merger, into: &ids)
+        }
+        let isSpaced = bytes[0] == 0x20 || bytes.starts(with: Self.spaceMark)
+        let addsSpace =
+            switch prefix {
+            case .never: false
+            case .always: true
+            case .unlessSpaced: !isSpaced
+            case .firstUnlessSpaced: isFirst && !isSpaced
+            }
+        // The mark is a space to these vocabularies, wherever it comes from.
+        let hasMarks = bytes.indices.contains { bytes[$0] == 0xe2 && bytes[$0...].starts(with: Self.spaceMark) }
+        guard addsSpace || hasMarks else { return encodePieces(of: bytes, merger: &merger, into: &ids) }
+        var own: [UInt8] = addsSpace ? [0x20] : []
+        own.reserveCapacity(bytes.count + 1)
+        var index = 0
+        while index < bytes.count {
+            if hasMarks, bytes[index] == 0xe2, bytes[index...].starts(with: Self.spaceMark) {
+                own.append(0x20)
+                index += 3
+            } else {
+                own.append(bytes[index])
+                index += 1
+            }
+        }
+        own.withUnsafeBufferPointer { encodePieces(of: $0, merger: &merger, into: &ids) }
+    }
+
+    /// `▁`
+    private static let spaceMark: [UInt8] = [0xe2, 0x96, 0x81]
+
+    /// Begins merging with the tokens of single bytes, or of single characters.
+    private func startMerging(_ piece: Slice<UnsafeBufferPointer<UInt8>>, _ merger: inout Merger) {
+        guard let characters = definition.characters else {
+            return merger.start(piece, byteTokens: byteTokens)
+        }
+        merger.start()
+        var index = piece.startIndex
+        while index < piece.endIndex {
+            let first = piece[index]
+            let length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4
+            let character = piece[index..<min(index + length, piece.endIndex)]
+            index += length
+            if first < 0x80 {
+                if asciiTokens[Int(first)] >= 0 {
+                    merger.append(asciiTokens[Int(first)])
+                    continue
+                }
+            } else if let id = numbers[UnsafeBufferPointer(rebasing: character)],
+                definition.tokens[Int(id)].kind != .special
+            {
+                merger.append(id)
+                continue
+            }
+            if character.allSatisfy({ byteTokens[Int($0)] >= 0 }) {
+                for byte in character { merger.append(byteTokens[Int(byte)]) }
+            } else if let unknown = characters.unknownToken, !(characters.fusesUnknown && merger.last == unknown) {
+                merger.append(unknown)
+            }
+        }
     }
 
     @inline(__always)
@@ -137,7 +244,7 @@ public final class Tokenizer: Sendable {
                 return cache.take()
             }
         let known = box?.value
-        let scanner = PieceScanner(bytes, style: definition.preTokenizer)
+        let scanner = PieceScanner(bytes, style: scanStyle)
         let text = bytes.baseAddress!
         var start = 0
         while start < bytes.count {
@@ -163,7 +270,7 @@ public final class Tokenizer: Sendable {
         if definition.ignoresMerges, merger.dropout == nil, let id = numbers[UnsafeBufferPointer(rebasing: piece)] {
             ids.append(id)
         } else {
-            merger.start(piece, byteTokens: byteTokens)
+            startMerging(piece, &merger)
             merger.merge(pairs)
             merger.appendResult(to: &ids)
         }
@@ -173,13 +280,13 @@ public final class Tokenizer: Sendable {
     func visitPieces(of text: String, _ visit: ([Int32]) -> Void) {
         var text = definition.composesText ? text.precomposedStringWithCanonicalMapping : text
         text.withUTF8 { bytes in
-            let scanner = PieceScanner(bytes, style: definition.preTokenizer)
+            let scanner = PieceScanner(bytes, style: scanStyle)
             var merger = Merger()
             var start = 0
             while start < bytes.count {
                 let end = scanner.end(from: start)
                 var ids: [Int32] = []
-                merger.start(bytes[start..<end], byteTokens: byteTokens)
+                startMerging(bytes[start..<end], &merger)
                 merger.merge(pairs)
                 merger.appendResult(to: &ids)
                 visit(ids)
@@ -191,7 +298,7 @@ public final class Tokenizer: Sendable {
     /// Calls `visit` with every token that merging these bytes makes on its way.
     func visitMerges(of bytes: [UInt8], _ visit: (Int32) -> Void) {
         var merger = Merger()
-        bytes.withUnsafeBufferPointer { merger.start($0[...], byteTokens: byteTokens) }
+        bytes.withUnsafeBufferPointer { startMerging($0[...], &merger) }
         merger.merge(pairs, visit: visit)
     }
 }

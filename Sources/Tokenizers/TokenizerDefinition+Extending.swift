@@ -19,6 +19,7 @@ extension TokenizerDefinition {
         list.sort { $0.tokens.lexicographicallyPrecedes($1.tokens) }
         var result = self
         var present = Set(tokens.map(\.bytes))
+        var lowest = scores.min() ?? 0
         while result.tokens.count < tokens.count + count {
             var pairs: [Pair: Int] = [:]
             for word in list {
@@ -38,6 +39,10 @@ extension TokenizerDefinition {
             }
             let new = Int32(result.tokens.count)
             result.tokens.append(Token(bytes: bytes))
+            if !scores.isEmpty {
+                lowest = lowest.nextDown
+                result.scores.append(lowest)
+            }
             result.merges.append(Merge(left: pair.left, right: pair.right, result: new))
             for index in list.indices {
                 var merged: [Int32] = []

@@ -28,22 +28,21 @@ extension TokenizerDefinition {
         }
         // A number nobody uses is a token that no text holds.
         var tokens = [Token](repeating: Token(bytes: [], kind: .special), count: highest + 1)
+        if let coding = try Self.characterCoding(parsed, file: file) {
+            try self.init(parsed, coding: coding, tokens: tokens, file: file)
+            return
+        }
         for (text, id) in parsed.model.vocab {
             tokens[id] = Token(bytes: ByteAlphabet.bytes(of: text) ?? Array(text.utf8))
         }
         for token in added {
             tokens[token.id] = Token(bytes: Array(token.content.utf8), kind: token.special == true ? .special : .added)
         }
-        let merges = parsed.model.merges.map { merge -> (String, String)? in
-            switch merge {
-            case .text(let text): Self.split(text)
-            case .pair(let list): list.count == 2 ? (list[0], list[1]) : nil
-            }
-        }
         try self.init(
-            tokens: tokens, mergeTexts: try Self.mergeTexts(merges, file: file),
+            tokens: tokens, mergeTexts: try Self.mergeTexts(parsed.model.merges.map(\.sides), file: file),
             preTokenizer: try Self.pattern(parsed.preTokenizer, file: file), file: file)
         ignoresMerges = parsed.model.ignoreMerges ?? false
+        setBegin(parsed)
         switch parsed.normalizer?.type {
         case nil: break
         case "NFC": composesText = true
@@ -55,6 +54,9 @@ extension TokenizerDefinition {
 
     private static func pattern(_ step: PreTokenizerStep?, file: String) throws -> PreTokenizer {
         let steps = step?.pretokenizers ?? (step.map { [$0] } ?? [])
+        if steps.contains(where: { $0.addPrefixSpace == true }) {
+            throw TokenizerError(.unsupported, "'add_prefix_space' is not supported here", file: file)
+        }
         switch steps.map(\.type) {
         case ["ByteLevel"] where steps[0].usesPattern:
             return .gpt2(individualDigits: false)
@@ -73,9 +75,9 @@ extension TokenizerDefinition {
             file: file)
     }
 
-    private static let llama3Pattern =
+    static let llama3Pattern =
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    private static let qwen2Pattern =
+    static let qwen2Pattern =
         #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
     private static func reason(_ error: any Error) -> String {
@@ -89,63 +91,115 @@ extension TokenizerDefinition {
         }
     }
 
-    private struct File: Decodable {
+    struct File: Decodable {
         var addedTokens: [AddedToken]?
-        var normalizer: Step?
+        var normalizer: Normalizer?
         var preTokenizer: PreTokenizerStep?
+        var postProcessor: PostProcessor?
         var model: Model
 
         enum CodingKeys: String, CodingKey {
             case addedTokens = "added_tokens"
             case preTokenizer = "pre_tokenizer"
+            case postProcessor = "post_processor"
             case normalizer, model
         }
     }
 
-    private struct AddedToken: Decodable {
+    struct AddedToken: Decodable {
         var id: Int
         var content: String
         var special: Bool?
     }
 
-    private struct Step: Decodable { var type: String }
+    /// A change of the text before it is cut.
+    struct Normalizer: Decodable {
+        var type: String
+        var normalizers: [Normalizer]?
+        /// Of `Prepend`: what.
+        var prepend: String?
+        /// Of `Replace`: what by what.
+        var pattern: Pattern?
+        var content: String?
+    }
 
-    private struct PreTokenizerStep: Decodable {
+    /// What is put around a text.
+    struct PostProcessor: Decodable {
+        var type: String
+        var processors: [PostProcessor]?
+        var single: [Piece]?
+
+        struct Piece: Decodable {
+            var special: Special?
+            enum CodingKeys: String, CodingKey { case special = "SpecialToken" }
+        }
+
+        struct Special: Decodable { var id: String }
+
+        /// The token before a text, if any.
+        var first: String? { single?.first?.special?.id ?? processors?.lazy.compactMap(\.first).first }
+    }
+
+    struct Pattern: Decodable {
+        var regex: String?
+        var string: String?
+
+        enum CodingKeys: String, CodingKey {
+            case regex = "Regex"
+            case string = "String"
+        }
+    }
+
+    struct PreTokenizerStep: Decodable {
         var type: String
         var pretokenizers: [PreTokenizerStep]?
         var individualDigits: Bool?
         var useRegex: Bool?
+        var addPrefixSpace: Bool?
         var pattern: Pattern?
+        /// Of `Metaspace`.
+        var replacement, prependScheme: String?
+        var split: Bool?
 
         var usesPattern: Bool { useRegex ?? true }
 
         enum CodingKeys: String, CodingKey {
             case individualDigits = "individual_digits"
             case useRegex = "use_regex"
-            case type, pretokenizers, pattern
-        }
-
-        struct Pattern: Decodable {
-            var regex: String?
-            enum CodingKeys: String, CodingKey { case regex = "Regex" }
+            case addPrefixSpace = "add_prefix_space"
+            case prependScheme = "prepend_scheme"
+            case type, pretokenizers, pattern, replacement, split
         }
     }
 
-    private struct Model: Decodable {
+    struct Model: Decodable {
         var type: String?
         var vocab: [String: Int]
         var merges: [MergeText]
         var ignoreMerges: Bool?
+        var byteFallback: Bool?
+        var fuseUnk: Bool?
+        var unkToken: String?
 
         enum CodingKeys: String, CodingKey {
             case ignoreMerges = "ignore_merges"
+            case byteFallback = "byte_fallback"
+            case fuseUnk = "fuse_unk"
+            case unkToken = "unk_token"
             case type, vocab, merges
         }
     }
 
-    private enum MergeText: Decodable {
+    enum MergeText: Decodable {
         case text(String)
         case pair([String])
+
+        var sides: (String, String)? {
+            switch self {
+            case .text(let text): TokenizerDefinition.split(text)
+            case .pair(let list): list.count == 2 ? (list[0], list[1]) : nil
+            }
+        }
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
@@ -155,62 +209,5 @@ extension TokenizerDefinition {
                 self = .pair(try container.decode([String].self))
             }
         }
-    }
-}
-
-extension TokenizerDefinition {
-    /// This tokenizer as a Hugging Face `tokenizer.json`. Special tokens are found in any text there, which is that
-    /// library's way.
-    public func tokenizerJSON() -> Data {
-        var text = #"{"version":"1.0","truncation":null,"padding":null,"added_tokens":["#
-        text += tokens.indices.filter { tokens[$0].kind != .normal }.map { id in
-            let content = Self.quote(String(decoding: tokens[id].bytes, as: UTF8.self))
-            return
-                #"{"id":\#(id),"content":\#(content),"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":\#(tokens[id].kind == .special)}"#
-        }.joined(separator: ",")
-        text += #"],"normalizer":\#(composesText ? #"{"type":"NFC"}"# : "null"),"pre_tokenizer":"#
-        let byteLevel = #"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":"#
-        func splitting(_ pattern: String) -> String {
-            #"{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":\#(Self.quote(pattern))},"behavior":"Isolated","invert":false},\#(byteLevel)false}]}"#
-        }
-        switch preTokenizer {
-        case .gpt2(individualDigits: false): text += byteLevel + "true}"
-        case .gpt2(individualDigits: true):
-            text +=
-                #"{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},\#(byteLevel)true}]}"#
-        case .llama3: text += splitting(Self.llama3Pattern)
-        case .qwen2: text += splitting(Self.qwen2Pattern)
-        }
-        text += #","post_processor":null,"decoder":\#(byteLevel)true},"model":{"type":"BPE","dropout":null,"#
-        text += #""unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"#
-        text += #""byte_fallback":false,"ignore_merges":\#(ignoresMerges),"vocab":{"#
-        text += tokens.enumerated().map { "\(Self.quote(vocabularyText(of: $1))):\($0)" }.joined(separator: ",")
-        text += #"},"merges":["#
-        text += merges.map {
-            let left = ByteAlphabet.text(of: tokens[Int($0.left)].bytes)
-            return "[\(Self.quote(left)),\(Self.quote(ByteAlphabet.text(of: tokens[Int($0.right)].bytes)))]"
-        }.joined(separator: ",")
-        return Data((text + "]}}").utf8)
-    }
-
-    /// How a token is written in a vocabulary: in the byte alphabet, or as it is when it is found as a whole.
-    package func vocabularyText(of token: Token) -> String {
-        token.kind == .normal ? ByteAlphabet.text(of: token.bytes) : String(decoding: token.bytes, as: UTF8.self)
-    }
-
-    /// A JSON string.
-    private static func quote(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

@@ -17,7 +17,8 @@ extension TokenizerDefinition {
         var wanted = specials
         for (id, token) in tokens.enumerated() {
             let id = Int32(id)
-            if token.kind == .normal, token.bytes.count == 1 { wanted.insert(id) }
+            if token.kind == .normal && token.bytes.count == 1 || token.kind == .byte { wanted.insert(id) }
+            if id == characters?.unknownToken { wanted.insert(id) }
             guard kept.contains(id), token.kind != .special else { continue }
             wanted.insert(id)
             if token.kind == .normal { tokenizer.visitMerges(of: token.bytes) { wanted.insert($0) } }
@@ -32,6 +33,9 @@ extension TokenizerDefinition {
             }
             return Merge(left: left, right: right, result: sum)
         }
+        if !scores.isEmpty { result.scores = old.map { scores[Int($0)] } }
+        result.characters?.unknownToken = characters?.unknownToken.flatMap { places[$0] }
+        result.furtherEndTokens = furtherEndTokens.compactMap { places[$0] }
         result.beginToken = beginToken.flatMap { places[$0] }
         result.endToken = endToken.flatMap { places[$0] }
         var oldIDs: [Int32?] = old
@@ -46,6 +50,7 @@ extension TokenizerDefinition {
             }
             present[bytes] = result.tokens.count
             result.tokens.append(Token(bytes: bytes, kind: .added))
+            if !scores.isEmpty { result.scores.append(0) }
             oldIDs.append(nil)
         }
         return (result, oldIDs)

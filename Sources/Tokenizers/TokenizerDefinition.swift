@@ -1,6 +1,7 @@
-/// What a byte-level BPE tokenizer is made of: its tokens, their merges, and how text is cut into pieces first.
+/// What a BPE tokenizer is made of: its tokens, their merges, and how text is cut into pieces first.
 ///
-/// Byte-pair encoding: Sennrich et al., arXiv 1508.07909; over bytes: GPT-2 (Radford et al., 2019).
+/// Byte-pair encoding: Sennrich et al., arXiv 1508.07909; over bytes: GPT-2 (Radford et al., 2019); over characters, with
+/// bytes for those that have no token: SentencePiece (Kudo and Richardson, arXiv 1808.06226).
 public struct TokenizerDefinition: Sendable, Hashable {
     /// How a text is cut into pieces before merging.
     public enum PreTokenizer: Sendable, Hashable {
@@ -10,6 +11,36 @@ public struct TokenizerDefinition: Sendable, Hashable {
         case llama3
         /// Qwen 2's pattern: Llama 3's with single digits.
         case qwen2
+        /// Not at all (Llama 2, Mixtral, Gemma).
+        case whole
+        /// Before every space.
+        case spaces
+    }
+
+    /// What is peculiar to a vocabulary over characters. Its tokens' bytes have spaces where the files write `▁`.
+    public struct CharacterCoding: Sendable, Hashable {
+        /// Where a text gets a space in front before it is cut.
+        public enum SpacePrefix: Sendable, Hashable {
+            case never
+            /// At the beginning and after every token that is found as a whole.
+            case always
+            /// The same, unless there is a space already.
+            case unlessSpaced
+            /// At the beginning only, unless there is a space already.
+            case firstUnlessSpaced
+        }
+
+        public var prefix: SpacePrefix
+        /// Stands for a character that has no token, where bytes have none either.
+        public var unknownToken: Int32?
+        /// Whether several such characters in a row are one token.
+        public var fusesUnknown: Bool
+
+        public init(prefix: SpacePrefix, unknownToken: Int32? = nil, fusesUnknown: Bool = false) {
+            self.prefix = prefix
+            self.unknownToken = unknownToken
+            self.fusesUnknown = fusesUnknown
+        }
     }
 
     /// One entry of the vocabulary.
@@ -21,6 +52,8 @@ public struct TokenizerDefinition: Sendable, Hashable {
             case added
             /// Marks structure (a turn, an end); found only where the caller asks for it.
             case special
+            /// A byte of a character that has no token, in vocabularies over characters.
+            case byte
         }
 
         public var bytes: [UInt8]
@@ -32,7 +65,7 @@ public struct TokenizerDefinition: Sendable, Hashable {
         }
     }
 
-    /// Two tokens that become one. The earlier in the list, the sooner.
+    /// Two tokens that become one. The earlier in the list, the sooner, unless scores say otherwise.
     public struct Merge: Sendable, Hashable {
         public var left: Int32
         public var right: Int32
@@ -42,6 +75,11 @@ public struct TokenizerDefinition: Sendable, Hashable {
     /// By number.
     public var tokens: [Token]
     public var merges: [Merge]
+    /// By token, the higher the sooner it is made; empty: the merges' order counts. Merges whose results have the same score
+    /// are done from left to right.
+    public var scores: [Float] = []
+    /// nil: tokens are made of bytes.
+    public var characters: CharacterCoding?
     public var preTokenizer: PreTokenizer
     /// Whether a piece that is a token is taken as it is, whatever the merges would make of it (Llama 3).
     public var ignoresMerges = false
@@ -49,19 +87,25 @@ public struct TokenizerDefinition: Sendable, Hashable {
     public var composesText = false
     public var beginToken: Int32?
     public var endToken: Int32?
+    /// Other tokens that end an answer.
+    public var furtherEndTokens: [Int32] = []
+    /// Whether the model expects `beginToken` before every text.
+    public var addsBeginToken = false
 
     /// The most tokens a vocabulary may have.
     static let sizeLimit = 4_000_000
 
     init(
-        tokens: [Token], mergeTexts: [(left: [UInt8], right: [UInt8])], preTokenizer: PreTokenizer, file: String?
+        tokens: [Token], mergeTexts: [(left: [UInt8], right: [UInt8])], preTokenizer: PreTokenizer,
+        characters: CharacterCoding? = nil, file: String?
     ) throws {
         guard !tokens.isEmpty, tokens.count <= Self.sizeLimit else {
             throw TokenizerError(.malformed, "a vocabulary of \(tokens.count) tokens", file: file)
         }
         self.tokens = tokens
         self.preTokenizer = preTokenizer
-        let numbers = TokenNumbers(tokens, where: { $0.kind != .special })
+        self.characters = characters
+        let numbers = TokenNumbers(tokens, where: { $0.kind != .special && $0.kind != .byte })
         merges = []
         merges.reserveCapacity(mergeTexts.count)
         for (rank, merge) in mergeTexts.enumerated() {
@@ -74,6 +118,10 @@ public struct TokenizerDefinition: Sendable, Hashable {
                     file: file)
             }
             merges.append(Merge(left: left, right: right, result: result))
+        }
+        guard characters == nil else {
+            try checkFallback(file: file)
+            return
         }
         for byte in UInt8.min...UInt8.max where numbers[[byte]] == nil {
             // GPT-2's alphabet has all bytes; some trained vocabularies lack those that UTF-8 never uses.
@@ -127,6 +175,10 @@ extension TokenizerDefinition {
             preTokenizer: pattern, file: nil)
         self.ignoresMerges = ignoresMerges
         composesText = pattern == .qwen2
+        try setEnds(bos: bos, eos: eos)
+    }
+
+    mutating func setEnds(bos: Int32?, eos: Int32?) throws {
         for (name, id) in [("first", bos), ("last", eos)] {
             if let id, !tokens.indices.contains(Int(id)) {
                 throw TokenizerError(.malformed, "the \(name) token is \(id), but there are \(tokens.count) tokens")

@@ -27,7 +27,7 @@ final class ModelDrafter: Drafter {
         self.small = small
         self.large = large
         self.maximum = maximum
-        sharesVocabulary = small.tokenizer.definition == large.tokenizer.definition
+        sharesVocabulary = small.tokenizer.definition.tokens == large.tokenizer.definition.tokens
         pass = DecoderPass(model: small, pool: pool)
         pages = PagePool(small.configuration)
     }
@@ -62,7 +62,7 @@ final class ModelDrafter: Drafter {
         if sharesVocabulary { return Array(guessed.prefix(count)) }
         let text = small.tokenizer.decode(guessed, skippingSpecials: true)
         // The last token may be cut short.
-        return Array(large.tokenizer.encode(text).dropLast().prefix(count))
+        return Array(large.tokenizer.encodeContinuation(text).dropLast().prefix(count))
     }
 
     /// The sequence as the small model reads it.

@@ -15,9 +15,14 @@ package final class AtomicFile {
 
     /// Creates the temporary file; the folder must exist.
     ///
-    /// - Throws: `ModelError` when the folder cannot be written to.
+    /// - Throws: `ModelError` when the folder cannot be written to, or something else than a file lies at the path already: a
+    ///   folder, or a device, which a renamed file would put out of the world.
     package init(path: String) throws {
         self.path = path
+        var status = stat()
+        if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+            throw ModelError(.inputOutput, "cannot be written: it is there already, and no regular file", file: path)
+        }
         let folder = (path as NSString).deletingLastPathComponent
         let name = (path as NSString).lastPathComponent
         let unique = String(UInt64.random(in: 0 ... .max), radix: 36)

@@ -167,23 +167,37 @@ package struct GGUFModel: WeightSource {
 
     private static func readTokenizer(_ fields: Fields) throws -> TokenizerSource {
         let model = try fields.string("tokenizer.ggml.model")
-        guard model == "gpt2" else {
-            throw ModelError(
-                .unsupported, "tokenizer \(ModelError.quoted(model)) is not supported (gpt2 is)", file: fields.path)
-        }
-        guard let tokens = fields.file.metadata["tokenizer.ggml.tokens"]?.stringArray,
-            let merges = fields.file.metadata["tokenizer.ggml.merges"]?.stringArray
-        else {
-            throw ModelError(
-                .malformed, "'tokenizer.ggml.tokens' and 'tokenizer.ggml.merges' must be lists of strings",
-                file: fields.path)
+        func malformed(_ what: String) -> ModelError { ModelError(.malformed, what, file: fields.path) }
+        guard let tokens = fields.file.metadata["tokenizer.ggml.tokens"]?.stringArray else {
+            throw malformed("'tokenizer.ggml.tokens' must be a list of strings")
         }
         let types = fields.file.metadata["tokenizer.ggml.token_type"]?.int32Array ?? []
-        return .gguf(
-            tokens: tokens, merges: merges, types: types,
-            preTokenizer: fields.file.metadata["tokenizer.ggml.pre"]?.stringValue ?? "default",
-            bos: try fields.token("tokenizer.ggml.bos_token_id", of: tokens.count),
-            eos: try fields.token("tokenizer.ggml.eos_token_id", of: tokens.count))
+        var ends = TokenizerEnds(
+            begin: try fields.token("tokenizer.ggml.bos_token_id", of: tokens.count),
+            end: try fields.token("tokenizer.ggml.eos_token_id", of: tokens.count))
+        if let turn = try fields.token("tokenizer.ggml.eot_token_id", of: tokens.count) { ends.furtherEnds = [turn] }
+        ends.addsBegin = fields.file.metadata["tokenizer.ggml.add_bos_token"]?.boolValue
+        let pattern = fields.file.metadata["tokenizer.ggml.pre"]?.stringValue ?? "default"
+        switch model {
+        case "gpt2":
+            guard let merges = fields.file.metadata["tokenizer.ggml.merges"]?.stringArray else {
+                throw malformed("'tokenizer.ggml.merges' must be a list of strings")
+            }
+            return .gguf(tokens: tokens, merges: merges, types: types, preTokenizer: pattern, ends: ends)
+        case "llama":
+            guard case .array(.float32(let scores)) = fields.file.metadata["tokenizer.ggml.scores"] else {
+                throw malformed("'tokenizer.ggml.scores' must be a list of 32-bit floats")
+            }
+            ends.addsBegin = ends.addsBegin ?? true
+            return .ggufPieces(
+                tokens, scores: scores, types: types,
+                unknown: try fields.token("tokenizer.ggml.unknown_token_id", of: tokens.count),
+                addsSpace: fields.file.metadata["tokenizer.ggml.add_space_prefix"]?.boolValue ?? true, ends: ends)
+        default:
+            throw ModelError(
+                .unsupported, "tokenizer \(ModelError.quoted(model)) is not supported (gpt2 and llama are)",
+                file: fields.path)
+        }
     }
 
     /// Metadata with its types checked.

@@ -14,7 +14,7 @@ package struct HuggingFaceModel: WeightSource {
         name = URL(fileURLWithPath: folder).standardizedFileURL.lastPathComponent
         configuration = try Self.readConfiguration(folder + "/config.json")
         let tokenizerFile = folder + "/tokenizer.json"
-        tokenizerSource = .json(try Self.read(tokenizerFile), file: tokenizerFile)
+        tokenizerSource = .json(try Self.read(tokenizerFile), file: tokenizerFile, ends: Self.readEnds(folder))
         chatTemplate = try Self.readTemplate(folder)
         let names = try FileManager.default.contentsOfDirectory(atPath: folder)
             .filter { $0.hasSuffix(".safetensors") }.sorted()
@@ -99,6 +99,42 @@ package struct HuggingFaceModel: WeightSource {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
         struct Configuration: Decodable { var chatTemplate: String? }
         return try decode(Configuration.self, path).chatTemplate
+    }
+
+    /// Which tokens begin and end a text: names in `tokenizer_config.json`, numbers in `generation_config.json` and
+    /// `config.json`. What cannot be read is not known.
+    private static func readEnds(_ folder: String) -> TokenizerEnds {
+        /// A token's name, or an object with it.
+        struct Name: Decodable {
+            var text: String?
+
+            init(from decoder: any Decoder) throws {
+                struct Object: Decodable { var content: String? }
+                let container = try decoder.singleValueContainer()
+                text = (try? container.decode(String.self)) ?? (try? container.decode(Object.self))?.content
+            }
+        }
+        /// A number, or a list of numbers.
+        struct Numbers: Decodable {
+            var list: [Int32] = []
+
+            init(from decoder: any Decoder) throws {
+                let container = try decoder.singleValueContainer()
+                list = (try? container.decode(Int32.self)).map { [$0] } ?? (try? container.decode([Int32].self)) ?? []
+            }
+        }
+        struct Names: Decodable {
+            var bosToken, eosToken: Name?
+        }
+        struct Ends: Decodable {
+            var bosTokenId, eosTokenId: Numbers?
+        }
+        let names = try? decode(Names.self, folder + "/tokenizer_config.json")
+        let files = ["generation_config.json", "config.json"].compactMap { try? decode(Ends.self, folder + "/" + $0) }
+        let numbers = files.flatMap { $0.eosTokenId?.list ?? [] }
+        return TokenizerEnds(
+            begin: files.lazy.compactMap { $0.bosTokenId?.list.first }.first, end: numbers.first, furtherEnds: numbers,
+            addsBegin: nil, beginName: names?.bosToken?.text, endName: names?.eosToken?.text)
     }
 
     private static func readConfiguration(_ path: String) throws -> ModelConfiguration {

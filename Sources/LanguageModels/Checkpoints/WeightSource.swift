@@ -3,9 +3,20 @@ package import Foundation
 /// A tokenizer as model files hold it.
 package enum TokenizerSource: Sendable {
     case gguf(
-        tokens: [String], merges: [String], types: [Int32], preTokenizer: String, bos: Int32?, eos: Int32?)
+        tokens: [String], merges: [String], types: [Int32], preTokenizer: String, ends: TokenizerEnds)
+    /// A vocabulary over characters.
+    case ggufPieces([String], scores: [Float], types: [Int32], unknown: Int32?, addsSpace: Bool, ends: TokenizerEnds)
     /// A Hugging Face `tokenizer.json`, and the file's name for messages.
-    case json(Data, file: String)
+    case json(Data, file: String, ends: TokenizerEnds)
+}
+
+/// Which tokens begin and end a text, as far as a model's files say.
+package struct TokenizerEnds: Sendable {
+    package var begin, end: Int32?
+    package var furtherEnds: [Int32] = []
+    package var addsBegin: Bool?
+    /// Names of the first two, where the files have names instead of numbers.
+    package var beginName, endName: String?
 }
 
 /// A model's files: configuration, tokenizer, and tensors by their canonical (Hugging Face) names.
