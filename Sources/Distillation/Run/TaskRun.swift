@@ -28,7 +28,7 @@ public final class TaskRun {
     let pool: WorkerPool
     let compute: Compute
     let workspace: Workspace
-    private let store = ModelStore()
+    let store = ModelStore()
     private var stageNumber = 0
     private var stageCount = 0
     private var didNothing = true
@@ -38,7 +38,7 @@ public final class TaskRun {
     ///
     /// - Throws: ``TaskError``, `WorkspaceError`.
     public init(folder: URL, options: RunOptions = RunOptions(), observer: any RunObserver) throws {
-        task = try TaskDefinition(folder: folder)
+        task = try TaskDefinition(folder: folder).priced()
         data = try Dataset(task)
         self.options = options
         self.observer = observer
@@ -49,7 +49,7 @@ public final class TaskRun {
     }
 
     public func run() async throws -> Outcome {
-        stageCount = 3 + (task.teacher == nil ? 0 : task.adaptation == nil ? 2 : 4)
+        stageCount = 3 + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -72,6 +72,8 @@ public final class TaskRun {
             } else {
                 labels = try await labelPrompted(teacher)
             }
+        } else if let endpoint = task.endpoint {
+            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: vocabulary)
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
@@ -85,7 +87,7 @@ public final class TaskRun {
     // MARK: Stages
 
     /// Runs a stage, or takes what it gave the last time.
-    private func stage<Output: Codable>(
+    func stage<Output: Codable>(
         _ name: String, _ title: String, key: ContentKey, summary: (Output) -> String,
         produce: () async throws -> Output
     ) async throws -> Output {
@@ -98,7 +100,7 @@ public final class TaskRun {
         return output
     }
 
-    private func modelKey(_ model: String) throws -> ContentKey {
+    func modelKey(_ model: String) throws -> ContentKey {
         let path = try store.resolve(model)
         var isFolder: ObjCBool = false
         _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
@@ -112,7 +114,7 @@ public final class TaskRun {
         }
     }
 
-    private func key(_ stage: String, _ add: (inout ContentKey.Builder) throws -> Void) rethrows -> ContentKey {
+    func key(_ stage: String, _ add: (inout ContentKey.Builder) throws -> Void) rethrows -> ContentKey {
         try ContentKey.of { builder in
             builder.add("revision", Self.revision)
             builder.add("stage", stage)
@@ -121,13 +123,13 @@ public final class TaskRun {
         }
     }
 
-    private func quality(_ run: SystemRun) -> String {
+    func quality(_ run: SystemRun) -> String {
         let score = Scoring(task).score(run.answers, data.test.map(\.output), confidence: task.confidence)
         return
             "\(run.name): \(task.metric.rawValue) \(Format.quality(score.value)) (\(Format.quality(score.low))–\(Format.quality(score.high)))"
     }
 
-    private func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
+    func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
 
     private func baselineRun() async throws -> SystemRun {
         let inputs = data.test.map(\.input)
@@ -149,31 +151,6 @@ public final class TaskRun {
                         alternatives: [])
                 }
             }
-        }
-    }
-
-    private func prompted(_ teacher: String) throws -> PromptedTeacher {
-        let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
-        let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
-        return try PromptedTeacher(
-            model: model, task: task, labels: data.labels, examples: examples, pool: pool)
-    }
-
-    private func promptedRun(_ teacher: String) async throws -> SystemRun {
-        let key = try key("teacher") {
-            $0.add("model", try modelKey(teacher))
-            $0.add("instruction", task.instruction)
-            $0.add("labels", data.labels)
-            $0.add("train", data.trainKey)
-            $0.add("test", data.testKey)
-        }
-        return try await stage("teacher", "teacher as it came", key: key, summary: quality) {
-            let prompted = try prompted(teacher)
-            let c = prompted.model.configuration
-            return try SystemRun.measure(
-                "\(teacher) as it came", inputs: data.test.map(\.input), singles: 24, parameters: c.parameterCount,
-                activeParameters: c.activeParameterCount, bytes: prompted.model.weightBytes, progress: advance
-            ) { try prompted.answer($0, progress: $1) }
         }
     }
 
@@ -385,7 +362,8 @@ public final class TaskRun {
             }
             rows.append(
                 try writer.row(
-                    row.input, answer: row.answer.output, teacher: sharesTokens ? row.answer : nil,
+                    row.input, answer: row.answer.output,
+                    teacher: sharesTokens || !row.answer.alternatives.isEmpty ? row.answer : nil,
                     weight: Float(max(0.2, row.answer.confidence))))
         }
         return rows
