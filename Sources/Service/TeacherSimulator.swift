@@ -6,7 +6,7 @@ internal import NIOCore
 internal import OpenAI
 internal import ServiceLifecycle
 internal import Synchronization
-internal import Tensors
+internal import Tokenizers
 
 /// An endpoint with OpenAI's API that answers from a script and goes wrong as often as it is told, on this machine's
 /// loopback address. It counts what it did, so that a client can be shown to have paid for nothing twice.
@@ -93,7 +93,11 @@ public final class TeacherSimulator: Sendable {
             router: router(),
             configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: "understudy"),
             onServerRunning: { onReady($0.localAddress?.port ?? port) }, logger: logger)
-        try await application.runService(gracefulShutdownSignals: handlesSignals ? [.sigterm, .sigint] : [])
+        if handlesSignals {
+            try await application.runService()
+        } else {
+            try await application.runService(gracefulShutdownSignals: [])
+        }
     }
 
     private func chat(_ request: Request) async throws -> Response {
