@@ -194,6 +194,7 @@ extension TaskRun {
                 "the task has no 'teacher.endpoint'; a local teacher labels in the course of a run",
                 file: task.folder.appendingPathComponent("task.yaml").path)
         }
+        stageCount = 1
         return try await withTeacher(endpoint) { open in
             try note(open().estimate(data.inputs), of: endpoint)
             let labels = try await endpointLabels(endpoint, vocabulary: nil, open: open)

@@ -30,7 +30,7 @@ public final class TaskRun {
     let workspace: Workspace
     let store = ModelStore()
     private var stageNumber = 0
-    private var stageCount = 0
+    var stageCount = 0
     private var didNothing = true
     private let isShared: Bool
 
