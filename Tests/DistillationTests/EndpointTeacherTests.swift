@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import OpenAI
 import Testing
+import Tokenizers
 
 @Suite struct BudgetAccountTests {
     @Test func callsReserveTheMostTheyCanCost() {

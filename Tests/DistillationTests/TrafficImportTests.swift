@@ -15,6 +15,7 @@ import Tokenizers
         ("GB29NWBK60161331926819.", "[IBAN]."), ("card 4111 1111 1111 1111 stolen", "card [CARD] stolen"),
         ("4111-1111-1111-1111", "[CARD]"), ("378282246310005", "[CARD]"),
         ("from 192.168.10.254. Then", "from [IP]. Then"), ("at 2001:db8::8a2e:370:7334 now", "at [IP] now"),
+        ("fe80::1", "[IP]"),
         ("call +49 30 1234567 or", "call [PHONE] or"), ("(212) 555-0123!", "[PHONE]!"), ("030 1234 5678", "[PHONE]"),
     ])
     func isMasked(text: String, expected: String) {
@@ -22,7 +23,7 @@ import Tokenizers
     }
 
     @Test(arguments: [
-        "IBAN DE89 3704 0044 0532 0130 01", "card 4111 1111 1111 1112", "version 1.2.3", "999.1.1.1", "at 12:30:45",
+        "IBAN GB29NWBK60161331926818", "card 4111 1111 1111 1112", "version 1.2.3", "999.1.1.1", "at 12:30:45",
         "paid 1,234.56 on 2026-11-24", "order 1234567", "user@localhost", "a @ b.com", "x = a::b",
         "0000 0000 0000 0000",
         "twenty 20 thirty 30", "", "🙂 漢字 é", "ABCD1234",
@@ -33,7 +34,7 @@ import Tokenizers
         #expect(
             !result.contains("[CARD") && !result.contains("[IBAN") && !result.contains("[EMAIL")
                 && !result.contains("[IP"))
-        if !text.contains("4111"), !text.contains("DE89"), !text.contains("0000") { #expect(result == text) }
+        if !text.contains("4111"), !text.contains("0000") { #expect(result == text) }
     }
 
     @Test func equalValuesHaveEqualMarksWithinARow() {

@@ -85,17 +85,17 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             $0.script.faults.hang = 0.02
             $0.script.rule = .echo
         } _: { simulator, url in
-            let client = try client(url, seconds: 0.5)
+            let own = try client(url, seconds: 0.5)
             let answers = try await withThrowingTaskGroup(of: String.self) { group in
                 for number in 0..<200 {
                     group.addTask {
-                        try await client.answer(question("the number \(number) of many words", streams: streams)).answer
+                        try await own.answer(question("the number \(number) of many words", streams: streams)).answer
                             .text
                     }
                 }
                 return try await group.reduce(into: Set<String>()) { $0.insert($1) }
             }
-            await client.shutDown()
+            await own.shutDown()
             let statistics = simulator.statistics
             #expect(statistics.answered == 200 && statistics.answeredAgain == 0 && statistics.distinct == 200)
             #expect(statistics.faults.values.reduce(0, +) == statistics.requests - 200)
@@ -112,16 +112,16 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             $0.script.latency = .fixed(0.02)
             $0.script.rule = .echo
         } _: { simulator, url in
-            let client = try client(url, seconds: 5)
+            let own = try client(url, seconds: 5)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<200 {
-                    group.addTask { _ = try await client.answer(question("\(number)", streams: false)) }
+                    group.addTask { _ = try await own.answer(question("\(number)", streams: false)) }
                 }
                 try await group.waitForAll()
             }
-            let limit = await client.concurrencyLimit
+            let limit = await own.concurrencyLimit
             #expect(limit < 12, "\(limit)")
-            await client.shutDown()
+            await own.shutDown()
             #expect(simulator.statistics.answered == 200 && simulator.statistics.answeredAgain == 0)
         }
     }
@@ -132,22 +132,18 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             $0.script.rule = .echo
         } _: { simulator, url in
             let wrong = "sk-wrong-0123456789-wrong"
-            let client = try client(url, key: APIKey(wrong))
+            let own = try client(url, key: APIKey(wrong))
             let error = await #expect(throws: EndpointError.self) {
-                try await client.answer(question("x", streams: false))
+                try await own.answer(question("x", streams: false))
             }
             #expect(error?.code == .denied && error?.message.contains("Incorrect API key") == true)
             #expect(error?.message.contains("wrong-0123") == false)
-            await client.shutDown()
-            let right = try Self.client(url, "sk-the-right-one")
+            await own.shutDown()
+            let right = try client(url, key: APIKey("sk-the-right-one"))
             #expect(try await right.answer(question("x", streams: true)).answer.text == "x")
             await right.shutDown()
             #expect(simulator.statistics.requests == 1)
         }
-    }
-
-    private static func client(_ url: URL, _ key: String) throws -> EndpointClient {
-        try OpenAI.EndpointClient(.init(url: url, model: "simulated", key: APIKey(key)))
     }
 
     @Test func theProbeFindsWhatTheEndpointCannotDo() async throws {
@@ -156,9 +152,9 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
                 $0.refusedFields = refused
                 $0.script.rule = .fixed(answer)
             } _: { _, url in
-                let client = try client(url)
-                let found = try await client.probe()
-                await client.shutDown()
+                let own = try client(url)
+                let found = try await own.probe()
+                await own.shutDown()
                 return found
             }
         }
@@ -173,10 +169,10 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
         var configuration = EndpointClient.Configuration(url: URL(string: "http://127.0.0.1:9/v1")!, model: "m")
         configuration.retry.base = 0.001
         configuration.retry.maximumFailures = 3
-        let client = try EndpointClient(configuration)
-        let error = await #expect(throws: EndpointError.self) { try await client.answer(question("x", streams: false)) }
+        let own = try EndpointClient(configuration)
+        let error = await #expect(throws: EndpointError.self) { try await own.answer(question("x", streams: false)) }
         #expect(error?.code == .noAnswer && error?.message.contains("cannot be reached") == true)
-        await client.shutDown()
+        await own.shutDown()
     }
 }
 
@@ -249,6 +245,8 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             #expect(totals.answered == Self.inputs.count)
             #expect(try workspace.answerTotals().count == Self.inputs.count)
             #expect(statistics.answeredAgain <= cutOff && totals.open == cutOff)
+            // At most what may be in flight, a kill.
+            #expect(cutOff <= 5 * 16)
             #expect(try teacher.stored(Self.inputs).allSatisfy { ["a", "b", "c"].contains($0?.reading?.output) })
             // The account has at least what the provider would bill.
             let billed = Double(statistics.promptTokens) + 2 * Double(statistics.completionTokens)

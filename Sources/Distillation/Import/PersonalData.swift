@@ -193,7 +193,10 @@ package struct PersonalData: Sendable {
         guard place == text.count || !isWord(text[place]) else { return nil }
         let address = String(text[at..<place])
         var storage = in6_addr()
-        guard address.filter({ $0 == ":" }).count >= 2, address.contains(where: \.isHexDigit),
+        let groups = address.split(separator: ":")
+        // Short ones without digits are more often something else, such as names in C++.
+        guard address.filter({ $0 == ":" }).count >= 2, address.contains(where: isDigit),
+            groups.count >= 3 || groups.contains(where: { $0.count >= 3 }),
             inet_pton(AF_INET6, address, &storage) == 1
         else { return nil }
         return place

@@ -251,24 +251,27 @@ package final class EndpointTeacher: Teacher, Sendable {
     private func ask(_ call: ChatCall, key: ContentKey, most: BudgetAccount.Amount) async throws -> Ended {
         let tokens = EndpointPrompt.mostTokens(call)
         let adapted = capabilities.withLock { $0 }?.adapting(call) ?? call
-        func open() async throws -> Int64 {
-            let own = TeacherCall(
-                id: newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output, usd: most.usd)
-            try await writer.write(.open(own))
-            return own.id
+        // The attempt in flight, as the account knows it.
+        var flying: Int64?
+        func end(_ change: (Int64) -> CallChange) async throws {
+            guard let id = flying else { return }
+            flying = nil
+            try await writer.write(change(id))
         }
-        var id = try await open()
         do {
-            let (answer, seconds) = try await client.answer(adapted) { failure in
-                guard failure.mayBeBilled else { return }
+            let (answer, seconds) = try await client.answer(adapted) {
+                let own = TeacherCall(
+                    id: newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output, usd: most.usd)
+                flying = own.id
+                try await writer.write(.open(own))
+            } failed: { failure in
+                guard failure.mayBeBilled else { return try await end { .free(id: $0) } }
                 // It may have cost the most it can; the next attempt costs something of its own.
-                try await writer.write(.lost(id: id))
+                try await end { .lost(id: $0) }
                 account.withLock { $0.settle(most, actual: most) }
                 while true {
                     switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
-                    case .granted:
-                        id = try await open()
-                        return
+                    case .granted: return
                     // Whatever is reserved is in flight and ends.
                     case .wait: try await Task.sleep(for: .milliseconds(50))
                     case .spent(let what): throw BudgetSpent(what: what)
@@ -282,14 +285,13 @@ package final class EndpointTeacher: Teacher, Sendable {
             let stored = StoredAnswer(
                 request: key, body: try StableJSON.encode(answer), inputTokens: input, outputTokens: output, usd: usd,
                 seconds: seconds)
-            try await writer.write(.answered(id: id, stored))
+            try await end { .answered(id: $0, stored) }
             account.withLock { $0.settle(most, actual: .init(usd: usd, tokens: input + output, requests: 1)) }
             return .answered
         } catch let spent as BudgetSpent {
             return .spent(spent.what)
         } catch let error as EndpointError {
-            // The last attempt's failure, where it may be billed, was booked as lost and a new call opened for nothing.
-            try await writer.write(.free(id: id))
+            // What the last attempt may have cost is booked; what is reserved for another one is not needed.
             account.withLock { $0.settle(most, actual: .init()) }
             guard error.code == .refused || error.code == .noAnswer else {
                 throw TaskError("the teacher cannot be asked: \(error.message)")

@@ -79,11 +79,14 @@ public final class EndpointClient: Sendable {
 
     /// Asks until there is an answer or asking does not help.
     ///
-    /// - Parameter failed: called after each attempt without an answer, before the next; what it throws ends the call.
+    /// - Parameters:
+    ///   - begins: called before each attempt, when its turn has come.
+    ///   - failed: called after each attempt without an answer, before the next. What the two throw ends the call.
     /// - Returns: the answer, and the seconds its attempt took.
-    /// - Throws: ``EndpointError``, `CancellationError`, what `failed` throws.
+    /// - Throws: ``EndpointError``, `CancellationError`, what `begins` and `failed` throw.
     public func answer(
-        _ call: ChatCall, failed: (AttemptFailure) async throws -> Void = { _ in }
+        _ call: ChatCall, begins: () async throws -> Void = {},
+        failed: (AttemptFailure) async throws -> Void = { _ in }
     ) async throws -> (answer: ChatAnswer, seconds: Double) {
         let body = ByteBuffer(string: call.body(model: configuration.model))
         let clock = ContinuousClock()
@@ -91,8 +94,10 @@ public final class EndpointClient: Sendable {
         var state = RetryState(configuration.retry, now: 0)
         while true {
             let number = try await gate.enter()
-            let start = clock.now
+            var start = clock.now
             do {
+                try await begins()
+                start = clock.now
                 let answer = try await limited { try await self.attempt(body, streams: call.streams) }
                 await gate.leave(number, .answered)
                 return (answer, (clock.now - start).inSeconds)
