@@ -50,7 +50,7 @@ with open(f"{folder}/task.yaml", "w") as file:
 output: {{kind: label, labels: [a, b, c]}}
 data: {{inputs: inputs.jsonl, gold: gold.jsonl}}
 teacher:
-  endpoint: {{url: "{address}", model: simulated, stream: true, seconds: 3, concurrency: 64, examples: 2}}
+  endpoint: {{url: "{address}", model: simulated, stream: true, seconds: 1, concurrency: 64, examples: 2}}
   budget: {{usd: {arguments.usd}}}
 """)
 database = f"{folder}/.understudy/workspace.sqlite"

@@ -167,6 +167,14 @@ extension TaskRun {
             uniquingKeysWith: { first, _ in first })
     }
 
+    /// The costs with what the endpoint's calls came to.
+    func adding(teacherCallsTo costs: Certificate.Costs) throws -> Certificate.Costs {
+        var costs = costs
+        costs.teachingUSD += try workspace.callTotals().usd
+        if costs.usdSavedPerDay > 0 { costs.breakEvenDays = costs.teachingUSD / costs.usdSavedPerDay }
+        return costs
+    }
+
     // MARK: Labelling alone
 
     /// What labelling came to.

@@ -495,7 +495,8 @@ public final class TaskRun {
             task: task.name, industry: task.industry, kind: task.kind.rawValue,
             verdict: verdict.ships ? "ship" : "do not ship", sentence: verdict.sentence, reasons: verdict.reasons,
             systems: systems, quality: verdict.quality, testRows: expected.count, data: data.certificateRows,
-            costs: verdict.costs, seed: task.training.seed, program: "understudy \(Self.version)",
+            costs: try adding(teacherCallsTo: verdict.costs), seed: task.training.seed,
+            program: "understudy \(Self.version)",
             machine: Machine.description, threads: pool.threadCount, trainingSeconds: trained.record.seconds,
             trainingTokens: trained.record.tokens, created: Date.now.formatted(.iso8601))
         let package = task.folder.appendingPathComponent("student")
