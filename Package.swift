@@ -23,6 +23,8 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -45,13 +47,20 @@ let package = Package(
                 "CKernels", "LanguageModels", "Tensors", "Tokenizers",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: swiftSettings),
-        .target(name: "OpenAI", dependencies: ["Tokenizers"], swiftSettings: swiftSettings),
+        .target(
+            name: "OpenAI",
+            dependencies: [
+                "Tokenizers",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], swiftSettings: swiftSettings),
         .target(
             name: "Training", dependencies: ["CKernels", "LanguageModels", "Tensors"], swiftSettings: swiftSettings),
         .target(
             name: "Distillation",
             dependencies: [
-                "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training",
+                "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "OpenAI", "Training",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Yams", package: "Yams"),
@@ -68,7 +77,7 @@ let package = Package(
             name: "CommandLineTool",
             dependencies: [
                 "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training", "Distillation",
-                "Service",
+                "OpenAI", "Service",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
@@ -93,8 +102,11 @@ let package = Package(
         .testTarget(
             name: "DistillationTests",
             dependencies: [
-                "Distillation", "Inference", "LanguageModels", "Tensors", "Tokenizers", "Training",
+                "Distillation", "Inference", "LanguageModels", "OpenAI", "Tensors", "Tokenizers", "Training",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ServiceTests", dependencies: ["Distillation", "OpenAI", "Service", "Tokenizers"],
+            swiftSettings: swiftSettings),
     ]
 )

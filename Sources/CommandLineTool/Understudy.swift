@@ -7,6 +7,7 @@ struct Understudy: AsyncParsableCommand {
         abstract: "A large model teaches a small one its job; then the small one takes over.",
         version: "0.1.0",
         subcommands: [
-            Demo.self, Run.self, Predict.self, Chat.self, Serve.self, Models.self, Benchmark.self,
+            Demo.self, Run.self, Label.self, Predict.self, Chat.self, Serve.self, Models.self, Benchmark.self,
+            Import.self, TeacherSimulatorCommand.self,
         ])
 }

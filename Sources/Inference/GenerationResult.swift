@@ -6,6 +6,12 @@ public struct TokenDistribution: Sendable, Hashable, Codable {
     public var probabilities: [Float]
     /// Probability of all other tokens together.
     public var tail: Float
+
+    public init(tokens: [Int32], probabilities: [Float], tail: Float) {
+        self.tokens = tokens
+        self.probabilities = probabilities
+        self.tail = tail
+    }
 }
 
 /// The model's own view of a prompt's token.

@@ -16,7 +16,8 @@ public struct ProofTable: Sendable, CustomStringConvertible {
                 Format.milliseconds(system.p50Milliseconds), Format.milliseconds(system.p95Milliseconds),
                 String(format: system.requestsPerSecond < 100 ? "%.1f" : "%.0f", system.requestsPerSecond),
                 system.inputTokens > 0 ? String(format: "%.0f+%.0f", system.inputTokens, system.outputTokens) : "–",
-                Format.count(system.activeParameters), String(format: "%.1f", system.megabytes),
+                system.activeParameters > 0 ? Format.count(system.activeParameters) : "–",
+                system.megabytes > 0 ? String(format: "%.1f", system.megabytes) : "–",
                 Format.dollars(system.usdPerMillionRequests).dropFirst() + (system.isPriced ? "*" : ""),
             ]
         }

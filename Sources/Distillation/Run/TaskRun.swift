@@ -30,7 +30,7 @@ public final class TaskRun {
     let workspace: Workspace
     let store = ModelStore()
     private var stageNumber = 0
-    private var stageCount = 0
+    var stageCount = 0
     private var didNothing = true
     private let isShared: Bool
 
@@ -38,7 +38,7 @@ public final class TaskRun {
     ///
     /// - Throws: ``TaskError``, `WorkspaceError`.
     public init(folder: URL, options: RunOptions = RunOptions(), observer: any RunObserver) throws {
-        task = try TaskDefinition(folder: folder)
+        task = try TaskDefinition(folder: folder).priced()
         data = try Dataset(task)
         self.options = options
         self.observer = observer
@@ -49,7 +49,7 @@ public final class TaskRun {
     }
 
     public func run() async throws -> Outcome {
-        stageCount = 3 + (task.teacher == nil ? 0 : task.adaptation == nil ? 2 : 4)
+        stageCount = 3 + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -72,6 +72,8 @@ public final class TaskRun {
             } else {
                 labels = try await labelPrompted(teacher)
             }
+        } else if let endpoint = task.endpoint {
+            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: vocabulary)
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
@@ -149,31 +151,6 @@ public final class TaskRun {
                         alternatives: [])
                 }
             }
-        }
-    }
-
-    private func prompted(_ teacher: String) throws -> PromptedTeacher {
-        let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
-        let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
-        return try PromptedTeacher(
-            model: model, task: task, labels: data.labels, examples: examples, pool: pool)
-    }
-
-    private func promptedRun(_ teacher: String) async throws -> SystemRun {
-        let key = try key("teacher") {
-            $0.add("model", try modelKey(teacher))
-            $0.add("instruction", task.instruction)
-            $0.add("labels", data.labels)
-            $0.add("train", data.trainKey)
-            $0.add("test", data.testKey)
-        }
-        return try await stage("teacher", "teacher as it came", key: key, summary: quality) {
-            let prompted = try prompted(teacher)
-            let c = prompted.model.configuration
-            return try SystemRun.measure(
-                "\(teacher) as it came", inputs: data.test.map(\.input), singles: 24, parameters: c.parameterCount,
-                activeParameters: c.activeParameterCount, bytes: prompted.model.weightBytes, progress: advance
-            ) { try prompted.answer($0, progress: $1) }
         }
     }
 
@@ -384,7 +361,8 @@ public final class TaskRun {
             task: task.name, industry: task.industry, kind: task.kind.rawValue,
             verdict: verdict.ships ? "ship" : "do not ship", sentence: verdict.sentence, reasons: verdict.reasons,
             systems: systems, quality: verdict.quality, testRows: expected.count, data: data.certificateRows,
-            costs: verdict.costs, seed: task.training.seed, program: "understudy \(Self.version)",
+            costs: try adding(teacherCallsTo: verdict.costs), seed: task.training.seed,
+            program: "understudy \(Self.version)",
             machine: Machine.description, threads: pool.threadCount, trainingSeconds: trained.record.seconds,
             trainingTokens: trained.record.tokens, created: Date.now.formatted(.iso8601))
         let package = task.folder.appendingPathComponent("student")

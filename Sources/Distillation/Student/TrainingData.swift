@@ -49,7 +49,8 @@ struct TrainingData {
         for row in unlabelled {
             add(
                 try writer.row(
-                    row.input, answer: row.answer.output, teacher: sharesTokens ? row.answer : nil,
+                    row.input, answer: row.answer.output,
+                    teacher: sharesTokens || !row.answer.alternatives.isEmpty ? row.answer : nil,
                     weight: Float(max(0.2, row.answer.confidence))), row.input, row.answer.output)
         }
     }

@@ -67,6 +67,9 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
     public var teacher: String?
     public var adaptation: Adaptation?
+    /// A teacher behind OpenAI's API instead of a local one.
+    public var endpoint: Endpoint?
+    public var budget: Budget?
     public var student: Student
     public var training: Training
     public var metric: Metric

@@ -42,7 +42,7 @@ extension TaskDefinition {
 }
 
 /// Takes a YAML document apart, and says where it is not as expected.
-private struct TaskReader {
+struct TaskReader {
     let file: String
 
     static func describe(_ error: YamlError) -> String {
@@ -184,9 +184,6 @@ private struct TaskReader {
         let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
-        if let endpoint = teacher?.node("endpoint") {
-            throw error(endpoint, "teachers behind an endpoint are not supported yet; use 'teacher.model'")
-        }
         let economics = try root.section(
             "economics", keys: ["teacher", "usdPerCoreHour", "requestsPerDay", "usdPerRequest"])
         let prices = try economics?.section("teacher", keys: ["usdPerMillionInput", "usdPerMillionOutput"])
@@ -198,7 +195,8 @@ private struct TaskReader {
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
             teacher: try teacher?.string("model"),
-            adaptation: try adaptation(teacher),
+            adaptation: try adaptation(teacher), endpoint: try endpoint(teacher, isPriced: prices != nil),
+            budget: try budget(teacher),
             student: .init(
                 base: try student?.string("base") ?? "smollm2-135m-instruct",
                 layers: try student?.automatic("layers", { try $0.integer($1, 1...1024) }),

@@ -60,16 +60,18 @@ extension Workspace {
     /// - Throws: ``WorkspaceError``.
     package func store(_ answers: [StoredAnswer]) throws {
         guard !answers.isEmpty else { return }
-        try writing { db in
-            let statement = try db.cachedStatement(
-                sql: "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)")
-            let now = Date().timeIntervalSince1970
-            for answer in answers {
-                try statement.execute(arguments: [
-                    answer.request.bytes, answer.body, answer.inputTokens, answer.outputTokens, answer.usd,
-                    answer.seconds, now,
-                ])
-            }
+        try writing { db in try insert(answers, db) }
+    }
+
+    /// Adds answers within a transaction.
+    func insert(_ answers: [StoredAnswer], _ db: Database) throws {
+        let statement = try db.cachedStatement(sql: "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)")
+        let now = Date().timeIntervalSince1970
+        for answer in answers {
+            try statement.execute(arguments: [
+                answer.request.bytes, answer.body, answer.inputTokens, answer.outputTokens, answer.usd, answer.seconds,
+                now,
+            ])
         }
     }
 

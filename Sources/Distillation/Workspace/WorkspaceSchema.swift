@@ -47,6 +47,20 @@ enum WorkspaceSchema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("calls") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE calls (
+                        id INTEGER PRIMARY KEY,
+                        request BLOB NOT NULL,    -- as in answers
+                        state TEXT NOT NULL,      -- open, answered, lost
+                        inputTokens INTEGER NOT NULL,
+                        outputTokens INTEGER NOT NULL,
+                        usd REAL NOT NULL,        -- of open and lost ones the most they can have cost
+                        created REAL NOT NULL
+                    );
+                    """)
+        }
         return migrator
     }
 

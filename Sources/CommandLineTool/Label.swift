@@ -1,0 +1,27 @@
+internal import ArgumentParser
+internal import Distillation
+internal import Foundation
+
+struct Label: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Ask a task's teacher, behind an endpoint, for the inputs.",
+        discussion: """
+            What is answered is not asked again: killed, it goes on where it was. The answers are in the task's \
+            workspace, where `understudy run` finds them.
+            """)
+
+    @Argument(help: "A folder with a task.yaml that names a teacher.endpoint.") var folder: String
+    @Flag(help: "Print what it came to as JSON on standard output.") var json = false
+
+    func run() async throws {
+        let run = try TaskRun(folder: URL(fileURLWithPath: folder), observer: ProgressPrinter())
+        let outcome = try await run.label()
+        if json {
+            try Terminal.printJSON(outcome)
+        } else {
+            print(
+                "\(outcome.answers) of \(outcome.inputs) inputs have an answer; all in all \(outcome.calls) answers, \(outcome.inputTokens) tokens in and \(outcome.outputTokens) out, \(Format.dollars(outcome.usd))"
+            )
+        }
+    }
+}

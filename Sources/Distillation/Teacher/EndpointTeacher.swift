@@ -1,0 +1,366 @@
+internal import Foundation
+package import OpenAI
+internal import Synchronization
+
+/// A teacher behind OpenAI's API. Every answer is on the disk before it is used, and is asked for once; what a call can
+/// cost is on the disk before the call is made, so that the budget holds across kills.
+///
+/// ``shutDown()`` must be called before it goes away.
+package final class EndpointTeacher: Teacher, Sendable {
+    /// What asking came to.
+    package struct Outcome: Sendable, Hashable {
+        /// Inputs that have an answer now.
+        package var answered = 0
+        /// Of these, those that were asked for just now.
+        package var asked = 0
+        /// Inputs the endpoint gives no answer to, and what it said to the first of them.
+        package var refused = 0
+        package var refusal: String?
+        /// What of the budget ran out, when it did.
+        package var spent: String?
+    }
+
+    /// What asking would come to, about.
+    package struct Estimate: Sendable, Hashable {
+        package var known = 0
+        package var missing = 0
+        package var inputTokens = 0
+        package var outputTokens = 0
+        package var usd = 0.0
+    }
+
+    private let endpoint: TaskDefinition.Endpoint
+    private let client: EndpointClient
+    private let prompt: EndpointPrompt
+    private let reader: EndpointAnswerReader
+    private let prices: TokenPrices
+    private let workspace: Workspace
+    private let writer: CallWriter
+    private let account: Mutex<BudgetAccount>
+    private let nextCall: Mutex<Int64>
+    private let capabilities = Mutex<EndpointCapabilities?>(nil)
+    private let began = ContinuousClock.now
+
+    /// - Throws: ``TaskError`` where the key is missing, ``WorkspaceError``.
+    package init(
+        _ task: TaskDefinition, endpoint: TaskDefinition.Endpoint, labels: [String], examples: [Example],
+        prices: TokenPrices, workspace: Workspace
+    ) throws {
+        self.endpoint = endpoint
+        self.prices = prices
+        self.workspace = workspace
+        prompt = EndpointPrompt(task, endpoint: endpoint, labels: labels, examples: examples)
+        reader = EndpointAnswerReader(kind: task.kind, labels: labels)
+        writer = CallWriter(workspace)
+        let totals = try workspace.callTotals()
+        account = Mutex(
+            BudgetAccount(
+                task.budget ?? TaskDefinition.Budget(),
+                spent: .init(
+                    usd: totals.usd, tokens: totals.inputTokens + totals.outputTokens,
+                    requests: totals.answered + totals.lost + totals.open)))
+        nextCall = Mutex(totals.nextID)
+        do {
+            guard let url = URL(string: endpoint.url) else { throw EndpointError(.address, "no address") }
+            var configuration = EndpointClient.Configuration(url: url, model: endpoint.model)
+            configuration.key = try endpoint.key?.read(in: task.folder)
+            configuration.secondsPerCall = endpoint.seconds
+            configuration.maximumConcurrency = endpoint.concurrency
+            client = try EndpointClient(configuration)
+        } catch let error as EndpointError {
+            throw TaskError("the teacher cannot be asked: \(error.message)")
+        }
+    }
+
+    var name: String { "\(endpoint.model) as it came" }
+
+    package func shutDown() async { await client.shutDown() }
+
+    /// Finds out what the endpoint can do, once for each workspace.
+    ///
+    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    package func probe() async throws -> EndpointCapabilities {
+        if let known = capabilities.withLock({ $0 }) { return known }
+        let key = ContentKey.of {
+            $0.add("url", endpoint.url)
+            $0.add("model", endpoint.model)
+        }
+        let found = try await workspace.stage("probe", key: key) {
+            // At most so many calls of so many tokens.
+            let most = BudgetAccount.Amount(usd: prices.usd(input: 700, output: 112), tokens: 812, requests: 1)
+            try reserveNow(most)
+            func open(_ input: Int, _ output: Int) async throws -> Int64 {
+                let call = TeacherCall(
+                    id: newCall(), request: key, inputTokens: input, outputTokens: output,
+                    usd: prices.usd(input: input, output: output))
+                try await writer.write(.open(call))
+                return call.id
+            }
+            let id = try await open(700, 112)
+            do {
+                let found = try await client.probe()
+                // What it really cost stands in its place.
+                try await writer.write(.lost(id: try await open(found.promptTokens, found.completionTokens)))
+                try await writer.write(.free(id: id))
+                let usd = prices.usd(input: found.promptTokens, output: found.completionTokens)
+                account.withLock {
+                    $0.settle(
+                        most, actual: .init(usd: usd, tokens: found.promptTokens + found.completionTokens, requests: 1))
+                }
+                return found
+            } catch let error as EndpointError {
+                try await writer.write(.free(id: id))
+                account.withLock { $0.settle(most, actual: .init()) }
+                throw TaskError("the teacher cannot be asked: \(error.message)")
+            }
+        }
+        capabilities.withLock { $0 = found }
+        return found
+    }
+
+    /// What asking these inputs would come to. Asks nothing.
+    ///
+    /// - Throws: ``WorkspaceError``.
+    package func estimate(_ inputs: [String]) throws -> Estimate {
+        var estimate = Estimate()
+        try forEachMissing(inputs) { input, _ in
+            let tokens = prompt.expectedTokens(input)
+            estimate.missing += 1
+            estimate.inputTokens += tokens.input
+            estimate.outputTokens += tokens.output
+        }
+        estimate.known = inputs.count - estimate.missing
+        estimate.usd = prices.usd(input: estimate.inputTokens, output: estimate.outputTokens)
+        return estimate
+    }
+
+    private func forEachMissing(_ inputs: [String], _ body: (String, ContentKey) throws -> Void) throws {
+        for start in stride(from: 0, to: inputs.count, by: 512) {
+            let part = inputs[start..<min(start + 512, inputs.count)]
+            let keys = part.map { prompt.key($0) }
+            let known = try workspace.answered(keys)
+            for (input, key) in zip(part, keys) where !known.contains(key) { try body(input, key) }
+        }
+    }
+
+    private func newCall() -> Int64 {
+        nextCall.withLock {
+            $0 += 1
+            return $0 - 1
+        }
+    }
+
+    // MARK: Asking
+
+    private enum Ended: Sendable {
+        case answered
+        case refused(String)
+        case spent(String)
+    }
+
+    /// How many inputs may be on their way for each call that may be in flight: some of them wait to be asked again.
+    private static let windowFactor = 4
+
+    /// Asks for the answers that are missing, and stores each before the next step knows of it. What it holds in memory
+    /// does not grow with the number of inputs.
+    ///
+    /// - Parameter progress: called with the number of inputs that are done.
+    /// - Throws: ``TaskError`` when the endpoint does not let us in or gives up; ``WorkspaceError``; `CancellationError`.
+    package func ask(_ inputs: [String], progress: (Int) throws -> Void) async throws -> Outcome {
+        var outcome = Outcome()
+        guard !inputs.isEmpty else { return outcome }
+        let window = min(1024, endpoint.concurrency * Self.windowFactor)
+        var isProbed = false
+        try await withThrowingTaskGroup(of: (ContentKey, Ended).self) { group in
+            var running: Set<ContentKey> = []
+            // Those that were answered since the workspace was last looked at.
+            var recent: Set<ContentKey> = []
+            /// Takes in what one of the running calls came to.
+            func next() async throws {
+                guard let (key, ended) = try await group.next() else { return }
+                running.remove(key)
+                recent.insert(key)
+                switch ended {
+                case .answered:
+                    outcome.answered += 1
+                    outcome.asked += 1
+                case .refused(let reason):
+                    outcome.refused += 1
+                    outcome.refusal = outcome.refusal ?? reason
+                    // An endpoint that refuses a few answers has its reasons; one that refuses most is not usable.
+                    guard outcome.refused < 20 || outcome.refused * 5 < outcome.asked else {
+                        throw TaskError("\(reason); \(outcome.refused) inputs in all have no answer")
+                    }
+                case .spent(let what): outcome.spent = what
+                }
+                try progress(outcome.answered + outcome.refused)
+            }
+            asking: for start in stride(from: 0, to: inputs.count, by: 512) {
+                let part = inputs[start..<min(start + 512, inputs.count)]
+                let keys = part.map { prompt.key($0) }
+                recent = []
+                let known = try workspace.answered(keys)
+                for (input, key) in zip(part, keys) {
+                    if known.contains(key) || running.contains(key) || recent.contains(key) {
+                        outcome.answered += 1
+                        continue
+                    }
+                    if !isProbed {
+                        _ = try await probe()
+                        isProbed = true
+                    }
+                    while running.count >= window { try await next() }
+                    let call = prompt.call(input)
+                    let most = mostCost(call)
+                    reserving: while true {
+                        switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
+                        case .granted: break reserving
+                        case .spent(let what): outcome.spent = what
+                        case .wait where running.isEmpty: outcome.spent = "the budget"
+                        case .wait: try await next()
+                        }
+                        if outcome.spent != nil { break asking }
+                    }
+                    if outcome.spent != nil { break asking }
+                    running.insert(key)
+                    group.addTask { (key, try await self.ask(call, key: key, most: most)) }
+                }
+                try progress(outcome.answered + outcome.refused)
+            }
+            while !running.isEmpty { try await next() }
+        }
+        return outcome
+    }
+
+    private var minutes: Double { (ContinuousClock.now - began).seconds / 60 }
+
+    private func mostCost(_ call: ChatCall) -> BudgetAccount.Amount {
+        let most = EndpointPrompt.mostTokens(call)
+        return .init(
+            usd: prices.usd(input: most.input, output: most.output), tokens: most.input + most.output, requests: 1)
+    }
+
+    private func reserveNow(_ amount: BudgetAccount.Amount) throws {
+        if case .granted = account.withLock({ $0.reserve(amount, minutes: minutes) }) { return }
+        throw TaskError("the teacher's budget is too small to ask anything")
+    }
+
+    private struct BudgetSpent: Error { var what: String }
+
+    /// One call until it has an answer, on the disk.
+    private func ask(_ call: ChatCall, key: ContentKey, most: BudgetAccount.Amount) async throws -> Ended {
+        let tokens = EndpointPrompt.mostTokens(call)
+        let adapted = capabilities.withLock { $0 }?.adapting(call) ?? call
+        // The attempt in flight, as the account knows it.
+        var flying: Int64?
+        func end(_ change: (Int64) -> CallChange) async throws {
+            guard let id = flying else { return }
+            flying = nil
+            try await writer.write(change(id))
+        }
+        do {
+            let (answer, seconds) = try await client.answer(adapted) {
+                let own = TeacherCall(
+                    id: newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output, usd: most.usd)
+                flying = own.id
+                try await writer.write(.open(own))
+            } failed: { failure in
+                guard failure.mayBeBilled else { return try await end { .free(id: $0) } }
+                // It may have cost the most it can; the next attempt costs something of its own.
+                try await end { .lost(id: $0) }
+                account.withLock { $0.settle(most, actual: most) }
+                while true {
+                    switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
+                    case .granted: return
+                    // Whatever is reserved is in flight and ends.
+                    case .wait: try await Task.sleep(for: .milliseconds(50))
+                    case .spent(let what): throw BudgetSpent(what: what)
+                    }
+                }
+            }
+            // Where the endpoint does not say what it counted, it is guessed upwards.
+            let input = answer.promptTokens > 0 ? answer.promptTokens : tokens.input
+            let output = answer.completionTokens > 0 ? answer.completionTokens : (answer.text.utf8.count + 1) / 2 + 1
+            let usd = prices.usd(input: input, output: output)
+            let stored = StoredAnswer(
+                request: key, body: try StableJSON.encode(answer), inputTokens: input, outputTokens: output, usd: usd,
+                seconds: seconds)
+            try await end { .answered(id: $0, stored) }
+            account.withLock { $0.settle(most, actual: .init(usd: usd, tokens: input + output, requests: 1)) }
+            return .answered
+        } catch let spent as BudgetSpent {
+            return .spent(spent.what)
+        } catch let error as EndpointError {
+            // What the last attempt may have cost is booked; what is reserved for another one is not needed.
+            account.withLock { $0.settle(most, actual: .init()) }
+            guard error.code == .refused || error.code == .noAnswer else {
+                throw TaskError("the teacher cannot be asked: \(error.message)")
+            }
+            return .refused(error.message)
+        }
+    }
+
+    // MARK: Answers
+
+    /// What the workspace has for an input; nil for none.
+    package struct Answered: Sendable {
+        package var reading: EndpointAnswerReader.Reading?
+        package var stored: StoredAnswer
+    }
+
+    /// - Throws: ``WorkspaceError``.
+    package func stored(_ inputs: [String]) throws -> [Answered?] {
+        try Self.stored(inputs, prompt: prompt, reader: reader, workspace: workspace)
+    }
+
+    /// - Throws: ``WorkspaceError``.
+    package static func stored(
+        _ inputs: [String], prompt: EndpointPrompt, reader: EndpointAnswerReader, workspace: Workspace
+    ) throws -> [Answered?] {
+        var result: [Answered?] = []
+        for start in stride(from: 0, to: inputs.count, by: 512) {
+            let keys = inputs[start..<min(start + 512, inputs.count)].map { prompt.key($0) }
+            let known = try workspace.answers(to: keys)
+            result += try keys.map { key in
+                guard let stored = known[key] else { return nil }
+                guard let answer = try? StableJSON.decode(ChatAnswer.self, from: stored.body) else {
+                    throw WorkspaceError(.damaged, "an answer of the teacher in the workspace cannot be read")
+                }
+                return Answered(reading: reader.read(answer), stored: stored)
+            }
+        }
+        return result
+    }
+
+    func answers(to inputs: [String], progress: (Int) throws -> Void) async throws -> [TaskAnswer?] {
+        _ = try await ask(inputs, progress: progress)
+        return try stored(inputs).map { $0.flatMap { Self.taskAnswer($0) } }
+    }
+
+    static func taskAnswer(_ answered: Answered) -> TaskAnswer? {
+        answered.reading.map {
+            TaskAnswer(
+                output: $0.output, confidence: $0.confidence, inputTokens: answered.stored.inputTokens,
+                outputTokens: answered.stored.outputTokens, tokens: [], alternatives: [])
+        }
+    }
+
+    /// Answers the test set; times are those of the calls, one after another. Nothing is asked twice for them.
+    func measured(on inputs: [String], progress: (Double) throws -> Void) async throws -> SystemRun {
+        let outcome = try await ask(inputs) { try progress(Double($0) / Double(max(1, inputs.count))) }
+        if let spent = outcome.spent {
+            throw TaskError(
+                "the teacher's budget (\(spent)) does not suffice for the \(inputs.count) inputs of the test set; \(outcome.answered) have an answer"
+            )
+        }
+        let all = try stored(inputs)
+        return SystemRun(
+            name: name, answers: all.map { $0?.reading?.output ?? "" },
+            confidences: all.map { $0?.reading?.confidence ?? 0 },
+            latencies: all.compactMap { $0.map { $0.stored.seconds * 1000 } },
+            seconds: all.reduce(0) { $0 + ($1?.stored.seconds ?? 0) },
+            inputTokens: all.reduce(0) { $0 + ($1?.stored.inputTokens ?? 0) },
+            outputTokens: all.reduce(0) { $0 + ($1?.stored.outputTokens ?? 0) }, parameters: 0, activeParameters: 0,
+            bytes: 0)
+    }
+}

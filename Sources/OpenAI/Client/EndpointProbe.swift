@@ -1,0 +1,91 @@
+internal import Tokenizers
+
+/// What an endpoint can do, as far as asking it tells.
+public struct EndpointCapabilities: Sendable, Hashable, Codable {
+    /// Alternatives for every token of the answer; nil: no log-probabilities.
+    public var topLogProbabilities: Int?
+    /// `response_format` of type `json_object`.
+    public var jsonObject = false
+    /// `seed` is accepted; that it is heeded cannot be told from outside.
+    public var seed = false
+    /// `temperature` 0 is accepted.
+    public var temperature = true
+    /// The limit is called `max_completion_tokens`.
+    public var limitsCompletion = false
+    /// Tokens the probe took, for the account.
+    public var promptTokens = 0
+    public var completionTokens = 0
+    public var calls = 0
+
+    public init() {}
+
+    /// The call with what the endpoint can do.
+    public func adapting(_ call: ChatCall) -> ChatCall {
+        var call = call
+        if let most = topLogProbabilities, let wanted = call.topLogProbabilities {
+            call.topLogProbabilities = min(most, wanted)
+        } else {
+            call.topLogProbabilities = nil
+        }
+        if case .jsonObject = call.format, !jsonObject { call.format = .text }
+        if !seed { call.seed = nil }
+        if !temperature { call.temperature = nil }
+        call.limitsCompletion = limitsCompletion
+        return call
+    }
+}
+
+extension EndpointClient {
+    /// Finds out what the endpoint can do, with short calls: one where it can do everything, a few more where not.
+    ///
+    /// - Throws: ``EndpointError``: also when the plainest call is refused.
+    public func probe() async throws -> EndpointCapabilities {
+        var found = EndpointCapabilities()
+        found.seed = true
+        found.jsonObject = true
+        found.topLogProbabilities = 20
+        // What may be left out, in the order in which it is, where the endpoint does not say what it minds.
+        let removals: [(words: [String], remove: (inout EndpointCapabilities) -> Void)] = [
+            (["max_tokens", "max_completion_tokens"], { $0.limitsCompletion = true }),
+            (["temperature"], { $0.temperature = false }),
+            (["top_logprobs", "less than or equal", "at most"], { $0.topLogProbabilities = 5 }),
+            (["logprob"], { $0.topLogProbabilities = nil }),
+            (["response_format", "json"], { $0.jsonObject = false }),
+            (["seed"], { $0.seed = false }),
+        ]
+        // Nobody who says only "400" minds the limit's name.
+        let unnamed = [3, 4, 5, 1, 0]
+        var gone: Set<Int> = []
+        while true {
+            var call = ChatCall(
+                messages: [
+                    .init(role: "user", content: "Answer with the JSON object {\"ok\": true} and nothing else.")
+                ],
+                maximumTokens: 16)
+            call.topLogProbabilities = 20
+            call.format = .jsonObject
+            call.seed = 1
+            do {
+                found.calls += 1
+                let answer = try await self.answer(found.adapting(call)).answer
+                found.promptTokens += answer.promptTokens
+                found.completionTokens += answer.completionTokens
+                if answer.tokens.isEmpty {
+                    found.topLogProbabilities = nil
+                } else if found.topLogProbabilities != nil, answer.tokens.allSatisfy(\.alternatives.isEmpty) {
+                    found.topLogProbabilities = 0
+                }
+                if found.jsonObject, (try? JSONParser.parse(answer.text.utf8)) == nil { found.jsonObject = false }
+                return found
+            } catch let error as EndpointError where error.code == .refused {
+                let message = error.message.lowercased()
+                let named = removals.indices.first { place in
+                    !gone.contains(place) && removals[place].words.contains { message.contains($0) }
+                }
+                guard let place = named ?? unnamed.first(where: { !gone.contains($0) }) else { throw error }
+                gone.insert(place)
+                removals[place].remove(&found)
+            }
+        }
+    }
+}
