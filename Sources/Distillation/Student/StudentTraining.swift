@@ -56,7 +56,10 @@ struct StudentTraining {
             sampled += row.tokens.count
         }
         let whole = try DenseModel(source, layers: Array(0..<source.configuration.layerCount), origins: origins)
-        let chosen = LayerSelection(whole, compute: compute).layers(layers, for: samples)
+        // A model that has never seen the labels' tokens says nothing about which layers they need.
+        let measures = origins == nil || task.kind != .label
+        let chosen =
+            measures ? LayerSelection(whole, compute: compute).layers(layers, for: samples) : Array(0..<layers)
         let dense = whole.keeping(chosen)
         let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
         configuration = try carver.configuration()
