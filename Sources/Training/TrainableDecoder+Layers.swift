@@ -1,4 +1,5 @@
 internal import CKernels
+internal import LanguageModels
 internal import Tensors
 
 extension TrainableDecoder {
