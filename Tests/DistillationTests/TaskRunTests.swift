@@ -77,6 +77,17 @@ struct TaskRunTests {
         #expect(FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent("student.gguf").path))
     }
 
+    @Test(arguments: ["label", "text"])
+    func moreLayersThanTheBaseHasIsAnError(kind: String) async throws {
+        let folder = try folder(kind: kind, teacher: false, answer: label)
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml.replacing("layers: 1", with: "layers: 3"), "task.yaml")
+        await #expect(throws: TaskError.self) {
+            try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        }
+    }
+
     @Test func theSameSeedGivesTheSameStudent() async throws {
         var files: [Data] = []
         for _ in 0..<2 {

@@ -6,15 +6,15 @@ package import LanguageModels
 package enum TrainingPlan {
     /// Parameters one token may be multiplied with, the vocabulary projection included.
     package static let activeParameters = 20_000_000
-    /// Floating-point operations of a training: about 25 minutes of two cores with AVX2 at three quarters of their peak.
+    /// Floating-point operations of a training: 25 minutes at 160 GFLOP/s, three quarters of what two cores with AVX2 have.
     package static let operations = 2.4e14
-    /// Passes beyond these have not been seen to help.
+    /// The fewest and the most passes, whatever the budget; not tuned.
     package static let epochLimits = 3.0...24
 
     /// The deepest student within the budget of active parameters.
     ///
     /// - Parameters:
-    ///   - configuration: the base's, with the task's vocabulary.
+    ///   - base: the base's shape, with the task's vocabulary.
     ///   - carved: the student's shape for a number of layers.
     package static func layers(of base: ModelConfiguration, carved: (Int) throws -> ModelConfiguration) rethrows -> Int
     {

@@ -2,7 +2,7 @@ internal import LanguageModels
 internal import Tensors
 internal import Training
 
-/// Which layers of a model a student is made of: those whose loss hurts the task most.
+/// Which layers of a model a student is made of: those the task's loss rises most without.
 ///
 /// Layers are taken out a few at a time, always those without which the loss on samples of the task is lowest, and
 /// measured anew. The first layers alone would lack what later ones do: in SmolLM2 the heads that copy from the input

@@ -48,6 +48,9 @@ struct StudentTraining {
                 shape.layerCount = layers
                 return try StudentCarver.configuration(of: shape, student: task.student)
             }
+        guard (1...base.layerCount).contains(layers) else {
+            throw TaskError("\(layers) layers asked for, but \(source.name) has \(base.layerCount)")
+        }
         var random = RandomNumbers(seed: UInt64(task.training.seed))
         var samples: [TrainingSequence] = []
         var sampled = 0
