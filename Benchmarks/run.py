@@ -1,8 +1,8 @@
 """Ratios against llama.cpp and Hugging Face tokenizers, interleaved, on this machine: make bench
 
 Peers are installed into .build/peers by pip (llama-cpp-python is compiled there, which takes a quarter of an hour once).
-With LLAMA_SERVER naming a llama-server program, serving is compared, too. Prints a table and writes it to
-Benchmarks/results/.
+With LLAMA_SERVER naming a llama-server program, serving is compared, too; with TORCH=1, training against PyTorch. Prints a
+table and writes it to Benchmarks/results/.
 """
 import datetime
 import glob
@@ -21,6 +21,7 @@ PYTHON = os.path.join(VENV, "bin/python")
 WORK = os.path.join(ROOT, ".build/bench")
 THREADS = os.environ.get("THREADS", "2")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
+TORCH = ["torch==2.15.0", "transformers"] if os.environ.get("TORCH") else []
 PACKAGES = ["llama-cpp-python==0.3.36", "tokenizers==0.23.3"]
 
 
@@ -133,6 +134,33 @@ def serving(model):
     return rows
 
 
+def training():
+    """Whole updates, fp32. The peer's compiled form takes a minute or more to make, which is not counted."""
+    if not TORCH:
+        return []
+    if subprocess.run([PYTHON, "-c", "import torch, transformers"], capture_output=True).returncode:
+        run(PYTHON, "-m", "pip", "install", "--quiet", *TORCH)
+    peer = [PYTHON, os.path.join(ROOT, "Benchmarks/training_peers.py")]
+    rows = []
+    for label, model, more in [("reference MoE, 16 × 64", "reference-moe", []),
+                               ("SmolLM2-135M, 4 × 64", "smollm2-135m", ["--batch", "4"]),
+                               ("SmolLM2-135M, LoRA of rank 16, 4 × 64", "smollm2-135m", ["--batch", "4", "--lora", "16"])]:
+        def own():
+            figures = json.loads(run(US, "benchmark", "training", "--model", model, "--threads", THREADS, "--updates", "5",
+                                     "--json", *more))
+            shares.append(figures["shareOfPeak"])
+            return figures["tokensPerSecond"]
+
+        for form, flags in [("eager", []), ("compiled", ["--compile"])]:
+            if form == "compiled" and model != "reference-moe":
+                continue
+            shares = []
+            rows.append(compare(f"training, {label}, PyTorch {form}", own,
+                                lambda: float(run(*peer, model, "--threads", THREADS, *more, *flags))))
+            rows[-1]["shareOfPeak"] = round(statistics.median(shares), 2)
+    return rows
+
+
 def main():
     q4_1, q4_0, text = prepare()
     print(f"{'':44} {'ours':>10} {'peer':>10}")
@@ -149,6 +177,7 @@ def main():
                             lambda: theirs(q4_1, "batch", sequences)))
     rows.append(tokenizer(q4_1, text))
     rows += serving(q4_1)
+    rows += training()
     figures = json.loads(run(US, "benchmark", "inference", "--model", q4_1, "--threads", THREADS, "--json"))
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                      platform.processor())

@@ -10,7 +10,8 @@ struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Figures for this machine.",
         subcommands: [
-            InferenceBenchmark.self, TokenizerBenchmark.self, PerplexityBenchmark.self, TrainingBenchmark.self,
+            InferenceBenchmark.self, EngineBenchmark.self, TokenizerBenchmark.self, PerplexityBenchmark.self,
+            TrainingBenchmark.self,
         ])
 
     struct InferenceBenchmark: ParsableCommand {

@@ -79,6 +79,7 @@ public final class BatchEngine {
     private var underWay: [UInt64: Int] = [:]
     private var automata = AutomatonCache()
     private var drafter: (any Drafter)?
+    private var pace = SpeculationPace()
     private var counts = Statistics()
 
     /// - Parameter draft: a smaller model that guesses for this one, where the configuration asks for that.
@@ -186,6 +187,7 @@ public final class BatchEngine {
 
     /// One forward pass over what is due.
     public func step() -> [Event] {
+        let began = ContinuousClock.now
         admit()
         var feeds: [Feed] = []
         for share in scheduler.shares() {
@@ -193,6 +195,7 @@ public final class BatchEngine {
         }
         if feeds.isEmpty { return [] }
         counts.passes += 1
+        let tokensBefore = counts.generatedTokens
         let logits = pass.run(feeds.map(\.input))
         let width = model.configuration.vocabularySize
         var events: [Event] = []
@@ -203,6 +206,12 @@ public final class BatchEngine {
                 start: rows > 0 ? logits.baseAddress! + row * width : nil, count: rows * width)
             row += rows
             advance(feed, logits: own, events: &events)
+        }
+        if drafter != nil, feeds.allSatisfy({ $0.known == 1 && $0.rows > 0 && !$0.scores }) {
+            let time = (ContinuousClock.now - began).components
+            pace.record(
+                tokens: counts.generatedTokens - tokensBefore, sequences: feeds.count,
+                seconds: Double(time.seconds) + Double(time.attoseconds) * 1e-18)
         }
         return events
     }
@@ -298,7 +307,7 @@ public final class BatchEngine {
         let end = sequence.fed + share.tokens
         let isWhole = end == sequence.tokens.count
         var drafts: [Int32] = []
-        if isWhole, sequence.canSpeculate, let drafter {
+        if isWhole, pace.guesses, sequence.canSpeculate, let drafter {
             let room = min(
                 sequence.request.maximumTokens - sequence.answer.count - 1,
                 model.configuration.contextLength - end - 1)

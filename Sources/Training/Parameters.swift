@@ -88,6 +88,13 @@ package final class Parameters {
         new.withUnsafeBufferPointer { (values.base + entry.offset).update(from: $0.baseAddress!, count: new.count) }
     }
 
+    /// The same tensors with the same values; gradients are zero.
+    package func copy() -> Parameters {
+        let copy = Parameters(entries.map(\.specification))
+        copy.values.base.update(from: values.base, count: values.count)
+        return copy
+    }
+
     /// The tensor's values, copied out.
     package func array(_ name: String) -> [Float] {
         let entry = entry(name)

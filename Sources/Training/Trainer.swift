@@ -175,6 +175,11 @@ package final class Trainer {
         }
     }
 
+    /// Whether `checkpoint` holds a run of this key and of tensors like these, so that their values don't matter.
+    package static func canResume(key: String, parameters: Parameters, from checkpoint: URL) -> Bool {
+        TrainingCheckpoint.open(key: key, count: parameters.trainedCount, from: checkpoint) != nil
+    }
+
     private func resume() {
         guard let checkpoint,
             let header = TrainingCheckpoint.read(

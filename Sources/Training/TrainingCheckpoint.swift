@@ -51,17 +51,10 @@ struct TrainingCheckpoint {
 
     /// Fills `parameters` and `optimizer` and returns the header; nil where there is no checkpoint of this run.
     static func read(key: String, parameters: Parameters, optimizer: AdamW, from file: URL) -> Header? {
-        guard let data = try? Data(contentsOf: file, options: .alwaysMapped), data.count > 24,
-            data.prefix(8).elementsEqual(magic), data.suffix(8).elementsEqual(magic)
-        else { return nil }
-        let length = data.subdata(in: 8..<16).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self).littleEndian }
-        guard length < UInt64(data.count),
-            let header = try? JSONDecoder().decode(Header.self, from: data.subdata(in: 16..<16 + Int(length))),
-            header.key == key, header.count == parameters.trainedCount
-        else { return nil }
+        guard let (header, data, start) = open(key: key, count: parameters.trainedCount, from: file) else {
+            return nil
+        }
         let bytes = header.count * 4
-        let start = 16 + Int(length)
-        guard data.count == start + 3 * bytes + 8 else { return nil }
         data.withUnsafeBytes { memory in
             for (index, block) in [parameters.values, optimizer.first, optimizer.second].enumerated() {
                 UnsafeMutableRawPointer(block.base).copyMemory(
@@ -69,5 +62,20 @@ struct TrainingCheckpoint {
             }
         }
         return header
+    }
+
+    /// The header of a whole checkpoint of this run, the file, and where its arrays begin; nil where there is none.
+    static func open(key: String, count: Int, from file: URL) -> (header: Header, data: Data, start: Int)? {
+        guard let data = try? Data(contentsOf: file, options: .alwaysMapped), data.count > 24,
+            data.prefix(8).elementsEqual(magic), data.suffix(8).elementsEqual(magic)
+        else { return nil }
+        let length = data.subdata(in: 8..<16).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self).littleEndian }
+        guard length < UInt64(data.count),
+            let header = try? JSONDecoder().decode(Header.self, from: data.subdata(in: 16..<16 + Int(length))),
+            header.key == key, header.count == count
+        else { return nil }
+        let start = 16 + Int(length)
+        guard data.count == start + 3 * count * 4 + 8 else { return nil }
+        return (header, data, start)
     }
 }

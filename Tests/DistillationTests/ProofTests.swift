@@ -96,6 +96,8 @@ struct ProofTests {
             ("name: t\noutput: {kind: label}\ndta: {gold: gold.jsonl}", [":3", "did you mean 'data'"]),
             ("name: t\noutput: {kind: label}\ndata: {gold: none.jsonl}", ["none.jsonl"]),
             ("name: t\noutput: {kind: label}\ndata: {gold: gold.jsonl}\nstudent: {layers: six}", [":4", "layers"]),
+            ("name: t\noutput: {kind: text, abstain: x}\ndata: {gold: gold.jsonl}", [":2", "abstain"]),
+            ("name: t\noutput: {kind: label, labels: [a], abstain: x}\ndata: {gold: gold.jsonl}", [":2", "'x'"]),
             ("name: [t\noutput", ["task.yaml"]),
         ] {
             do {
@@ -128,10 +130,11 @@ struct ProofTests {
             }
             return Data(bytes)
         }
-        for _ in 0..<10_000 {
+        let rounds = max(10_000, Int(ProcessInfo.processInfo.environment["UNDERSTUDY_FUZZ"] ?? "") ?? 0)
+        for _ in 0..<rounds {
             try broken(seed).write(to: folder.url.appendingPathComponent("task.yaml"))
             _ = try? TaskDefinition(folder: folder.url)
         }
-        for _ in 0..<10_000 { _ = try? PredictionInput.read(broken(row), file: "rows") }
+        for _ in 0..<rounds { _ = try? PredictionInput.read(broken(row), file: "rows") }
     }
 }

@@ -88,6 +88,22 @@ struct TaskRunTests {
         }
     }
 
+    @Test func whatLiesOutsideTheTaskIsWrittenOnceAndLearntFrom() async throws {
+        let folder = try folder(kind: "label", teacher: false, answer: label)
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml.replacing("kind: label", with: "kind: label, abstain: other"), "task.yaml")
+        let first = Quiet()
+        _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: first).run()
+        #expect(first.stages.count == 4 && first.stages[0].summary.hasSuffix("written"))
+        let second = Quiet()
+        let again = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
+        #expect(again.didNothing && second.stages.allSatisfy { $0.reused })
+
+        try folder.write(yaml.replacing("kind: label", with: "kind: label, abstain: nowhere"), "task.yaml")
+        #expect(throws: TaskError.self) { try TaskRun(folder: folder.url, observer: Quiet()) }
+    }
+
     @Test func theSameSeedGivesTheSameStudent() async throws {
         var files: [Data] = []
         for _ in 0..<2 {

@@ -182,7 +182,8 @@ import Testing
         var mutator = Mutator(seed: 1)
         var refused = 0
         var read = 0
-        for _ in 0..<12_000 {
+        let rounds = max(12_000, Int(ProcessInfo.processInfo.environment["UNDERSTUDY_FUZZ"] ?? "") ?? 0)
+        for _ in 0..<rounds {
             let path = try folder.write(mutator.mutate(bytes), "fuzz.gguf")
             do {
                 let file = try GGUFFile(path: path)
@@ -199,6 +200,6 @@ import Testing
                 refused += 1
             }
         }
-        #expect(refused > 3_000 && read > 500, "\(refused) refused, \(read) read")
+        #expect(refused > rounds / 4 && read > rounds / 24, "\(refused) refused, \(read) read")
     }
 }

@@ -71,7 +71,7 @@ struct RequestTests {
             #"{"prompt":[[1,2],[3]],"echo":true,"logprobs":3,"response_format":{"type":"regex","regex":"(a|b)+[^c-e]{2,5}\\d\\u00e9"}}"#,
             ##"{"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"object","properties":{"a":{"type":["string","null"],"maxLength":9},"b":{"type":"array","items":{"$ref":"#/$defs/t"},"minItems":1,"maxItems":3},"c":{"enum":[1,"x"]},"d":{"type":"number","minimum":-1.5,"exclusiveMaximum":10},"e":{"type":"string","pattern":"^a+$"},"f":{"type":"string","format":"date"}},"required":["a"],"additionalProperties":false,"$defs":{"t":{"anyOf":[{"type":"integer","multipleOf":3},{"$ref":"#"}]}}}}}}"##,
         ].map { Array($0.utf8) }
-        let count = ProcessInfo.processInfo.environment["UNDERSTUDY_FUZZ"].flatMap { Int($0) } ?? 12_000
+        let count = max(12_000, Int(ProcessInfo.processInfo.environment["UNDERSTUDY_FUZZ"] ?? "") ?? 0)
         var random = SystemRandomNumberGenerator()
         let alphabet = Array(#"{}[]()",:\*+?|^$.-0123456789eabtruefalsnul#/"#.utf8)
         let clock = ContinuousClock()

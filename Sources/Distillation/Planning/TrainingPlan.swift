@@ -2,12 +2,15 @@ package import LanguageModels
 
 /// What a task leaves open, filled in from its size: how deep the student is and how long it is taught.
 ///
-/// Time is counted in arithmetic, not in seconds: the same data gives the same plan on a fast and on a slow machine.
+/// A budget of arithmetic gives the same plan on every machine that keeps the time limit; a slower one makes fewer passes.
 package enum TrainingPlan {
     /// Parameters one token may be multiplied with, the vocabulary projection included.
     package static let activeParameters = 20_000_000
-    /// Floating-point operations of a training: 25 minutes at 160 GFLOP/s, three quarters of what two cores with AVX2 have.
-    package static let operations = 2.4e14
+    /// Floating-point operations of a training: 25 minutes at 400 GFLOP/s, three quarters of what two cores with AVX-512
+    /// have.
+    package static let operations = 6e14
+    /// The longest training of a task that says nothing about it.
+    package static let minutes = 25.0
     /// The fewest and the most passes, whatever the budget; not tuned.
     package static let epochLimits = 3.0...24
 
@@ -29,5 +32,10 @@ package enum TrainingPlan {
     package static func epochs(activeParameters: Int, tokensPerEpoch: Int) -> Double {
         let whole = operations / (6 * Double(max(1, activeParameters)) * Double(max(1, tokensPerEpoch)))
         return min(max(whole, epochLimits.lowerBound), epochLimits.upperBound)
+    }
+
+    /// The time limit of a training; nil: the task names its passes, and so has none.
+    package static func minutes(_ training: TaskDefinition.Training) -> Double? {
+        training.minutes ?? (training.epochs == nil ? minutes : nil)
     }
 }

@@ -33,41 +33,54 @@ extension TaskRun {
         }
         return try await stage("train", "train the student", key: key, summary: summary) {
             observer.stageAdvanced(0, detail: "carving")
-            let material = try TrainingData(
+            let seed = UInt64(task.training.seed)
+            let material = try await TrainingData(
                 data, vocabulary: vocabulary,
                 answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
-                sharesTokens: adapted != nil, seed: UInt64(task.training.seed))
+                sharesTokens: adapted != nil
+            ) { question in
+                try await workspace.stage("votes", key: key) {
+                    VotedLabels(question, train: data.train, seed: seed)
+                }
+            }
             for note in material.notes { observer.note(note) }
             let source: any WeightSource =
                 if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
             let training = try StudentTraining(
                 task, data: data, material: material, vocabulary: vocabulary, source: source,
                 origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
-            observer.note("layers \(training.layers.map(String.init).joined(separator: ", ")) of \(source.name)")
-            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? task.training.minutes.map { $0 * 60 }
+            let plan = try await workspace.stage("plan", key: key) { try training.plan() }
+            observer.note("layers \(plan.layers.map(String.init).joined(separator: ", ")) of \(source.name)")
+            let configuration = try training.configuration(plan)
+            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
+            // Where there is a checkpoint, nothing is carved only to be written over.
+            var weights = Parameters(TrainableDecoder.specifications(configuration))
+            if !Trainer.canResume(key: key.hexadecimal, parameters: weights, from: checkpoint) {
+                weights = try training.start(plan)
+            }
+            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
             let pace = try await workspace.stage("pace", key: key) {
-                try Pace.measure(wanted: training.epochs, seconds: limit) {
-                    try training.trainer(training.copyOfStart(), epochs: training.epochs)
+                try Pace.measure(wanted: plan.epochs, seconds: limit) {
+                    try training.trainer(configuration, parameters: weights.copy(), epochs: plan.epochs)
                 }
             }
-            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let trainer = try training.trainer(
-                training.start, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
+                configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
                 observer: TrainingProgress(observer, label: "train"))
             _ = try trainer.run()
             let folder = try file("students", key.hexadecimal)
             let contents = ModelContents(
-                configuration: training.configuration, tokenizer: vocabulary.tokenizer.definition,
+                configuration: configuration, tokenizer: vocabulary.tokenizer.definition,
                 chatTemplate: StudentPackage.chatTemplate(vocabulary.format), name: "\(task.name) student",
-                values: { training.start.array($0) })
+                values: { weights.array($0) })
             try StudentPackage.write(contents, format: vocabulary.format, name: task.name, to: folder)
             try? FileManager.default.removeItem(at: checkpoint)
             let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
                 .sorted { $0.path < $1.path }
             return Trained(
                 files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal,
-                record: trainer.record, parameters: training.configuration.parameterCount,
-                activeParameters: training.configuration.activeParameterCount, epochs: pace.epochs)
+                record: trainer.record, parameters: configuration.parameterCount,
+                activeParameters: configuration.activeParameterCount, epochs: pace.epochs)
         }
     }
 

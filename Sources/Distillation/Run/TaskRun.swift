@@ -19,10 +19,10 @@ public final class TaskRun {
     }
 
     /// Part of every key: changes when a stage does something else with the same input.
-    private static let revision = "9"
+    private static let revision = "10"
 
     let task: TaskDefinition
-    let data: Dataset
+    private(set) var data: Dataset
     let options: RunOptions
     let observer: any RunObserver
     let pool: WorkerPool
@@ -49,8 +49,9 @@ public final class TaskRun {
     }
 
     public func run() async throws -> Outcome {
-        stageCount = 3 + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
+        stageCount = (task.abstain == nil ? 3 : 4) + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
         for note in data.notes { observer.note(note) }
+        if let abstain = task.abstain { try await addOutOfScope(abstain) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
         let vocabulary = try StudentVocabulary(
@@ -130,6 +131,27 @@ public final class TaskRun {
     }
 
     func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
+
+    /// Inputs outside the labels, written by the student's base, beside those of the gold.
+    private func addOutOfScope(_ abstain: String) async throws {
+        let model = try store.resolve(task.student.base)
+        let key = try key("scope") {
+            $0.add("model", try modelKey(task.student.base))
+            $0.add("train", data.trainKey)
+            $0.add("abstain", abstain)
+            $0.add("seed", task.training.seed)
+        }
+        let inputs: [String] = try await stage(
+            "scope", "inputs outside the task", key: key, summary: { "\($0.count) written" }
+        ) {
+            try OutOfScopeWriter(
+                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
+                abstain: abstain, gold: data.train, pool: pool
+            ).write(min(2000, max(200, data.train.count)), seed: UInt64(task.training.seed), progress: advance)
+        }
+        let held = Set((data.test + data.validation).map { Dataset.normal($0.input) })
+        data.train += inputs.filter { !held.contains(Dataset.normal($0)) }.map { Example(input: $0, output: abstain) }
+    }
 
     private func baselineRun() async throws -> SystemRun {
         let inputs = data.test.map(\.input)

@@ -3,18 +3,22 @@ internal import LanguageModels
 internal import Tensors
 internal import Training
 
-/// A student before and while it is taught: its shape, its weights, and what it sees in which order.
-struct StudentTraining {
-    let configuration: ModelConfiguration
-    /// The weights: carved at first; training changes them.
-    let start: Parameters
+/// What is decided about a student before it is made: kept by the run, because finding it out takes half a minute.
+struct StudentPlan: Codable {
     /// Numbers of the source's layers it is made of.
-    let layers: [Int]
+    var layers: [Int]
     /// Passes over the data: what the task asks for, or what the budget allows.
-    let epochs: Double
+    var epochs: Double
+}
+
+/// A student while it is taught: what it is carved out of, and what it sees in which order.
+struct StudentTraining {
+    private let task: TaskDefinition
+    private let source: any WeightSource
+    private let origins: [[Int32]]?
     private let material: TrainingData
     private let held: [TrainingSequence]
-    private let training: TaskDefinition.Training
+    private let samples: [TrainingSequence]
     private let contextLength: Int
     private let compute: Compute
 
@@ -26,19 +30,34 @@ struct StudentTraining {
     /// - Parameters:
     ///   - source: the model to carve from.
     ///   - origins: what the task's vocabulary is made of in the source's; nil: it is the source's.
-    /// - Throws: ``TaskError``, `ModelError`.
+    /// - Throws: ``TaskError``.
     init(
         _ task: TaskDefinition, data: Dataset, material: TrainingData, vocabulary: StudentVocabulary,
         source: any WeightSource, origins: [[Int32]]?, compute: Compute
     ) throws {
+        self.task = task
         self.material = material
+        self.source = source
+        self.origins = origins
         self.compute = compute
-        training = task.training
         let writer = TrainingRows(vocabulary: vocabulary)
         held = try data.validation.prefix(200).map { try writer.row($0.input, answer: $0.output) }
         let longest = (material.rows + held).map(\.tokens.count).max() ?? 1
         contextLength = max(8, longest, vocabulary.format.maximumInputTokens + vocabulary.format.maximumAnswerTokens)
+        var random = RandomNumbers(seed: UInt64(task.training.seed))
+        var samples: [TrainingSequence] = []
+        var sampled = 0
+        for row in material.rows.shuffled(using: &random) where sampled < Self.sampledTokens {
+            samples.append(row)
+            sampled += row.tokens.count
+        }
+        self.samples = samples
+    }
 
+    /// Chooses layers and passes.
+    ///
+    /// - Throws: ``TaskError``, `ModelError`.
+    func plan() throws -> StudentPlan {
         var base = source.configuration
         base.vocabularySize = origins?.count ?? base.vocabularySize
         let layers =
@@ -51,42 +70,49 @@ struct StudentTraining {
         guard (1...base.layerCount).contains(layers) else {
             throw TaskError("\(layers) layers asked for, but \(source.name) has \(base.layerCount)")
         }
-        var random = RandomNumbers(seed: UInt64(task.training.seed))
-        var samples: [TrainingSequence] = []
-        var sampled = 0
-        for row in material.rows.shuffled(using: &random) where sampled < Self.sampledTokens {
-            samples.append(row)
-            sampled += row.tokens.count
-        }
-        let whole = try DenseModel(source, layers: Array(0..<source.configuration.layerCount), origins: origins)
         // A model that has never seen the labels' tokens says nothing about which layers they need.
-        let measures = origins == nil || task.kind != .label
+        let measures = layers < base.layerCount && (origins == nil || task.kind != .label)
         let chosen =
-            measures ? LayerSelection(whole, compute: compute).layers(layers, for: samples) : Array(0..<layers)
-        let dense = whole.keeping(chosen)
-        let carver = StudentCarver(dense: dense, student: task.student, compute: compute)
-        configuration = try carver.configuration()
-        self.layers = chosen
-        start = try carver.carve(samples: samples)
-        epochs =
+            try measures
+            ? LayerSelection(
+                DenseModel(source, layers: Array(0..<base.layerCount), origins: origins), compute: compute
+            ).layers(layers, for: samples) : Array(0..<layers)
+        base.layerCount = layers
+        let carved = try StudentCarver.configuration(of: base, student: task.student)
+        let epochs =
             task.training.epochs
             ?? TrainingPlan.epochs(
-                activeParameters: configuration.activeParameterCount,
+                activeParameters: carved.activeParameterCount,
                 tokensPerEpoch: material.rows.reduce(0) { $0 + $1.tokens.count })
+        return StudentPlan(layers: chosen, epochs: epochs)
     }
 
-    /// The carved weights once more, for trying out how fast training is.
-    func copyOfStart() -> Parameters {
-        let copy = Parameters(start.entries.map(\.specification))
-        copy.values.base.update(from: start.values.base, count: start.values.count)
-        return copy
+    /// The student's shape.
+    ///
+    /// - Throws: ``TaskError`` when the feed-forward width does not divide into the experts.
+    func configuration(_ plan: StudentPlan) throws -> ModelConfiguration {
+        var base = source.configuration
+        base.vocabularySize = origins?.count ?? base.vocabularySize
+        base.layerCount = plan.layers.count
+        return try StudentCarver.configuration(of: base, student: task.student)
+    }
+
+    /// The carved weights.
+    ///
+    /// - Throws: ``TaskError``, `ModelError`.
+    func start(_ plan: StudentPlan) throws -> Parameters {
+        try StudentCarver(
+            dense: DenseModel(source, layers: plan.layers, origins: origins), student: task.student, compute: compute
+        ).carve(samples: samples)
     }
 
     /// - Throws: `TrainingError` when there is nothing to learn from.
     func trainer(
-        _ parameters: Parameters, epochs: Double, checkpoint: URL? = nil, key: String = "",
+        _ configuration: ModelConfiguration, parameters: Parameters, epochs: Double, checkpoint: URL? = nil,
+        key: String = "",
         observer: (any TrainingObserver)? = nil
     ) throws -> Trainer {
+        let training = task.training
         var options = TrainingOptions()
         options.batch = training.batch
         options.rate = Float(training.rate)

@@ -26,7 +26,11 @@ struct TrainingData {
     ///   - answers: the teacher's, to the gold, the unlabelled and the validation inputs; those that are missing are done
     ///     without.
     ///   - sharesTokens: whether the teacher's tokens are the student's.
-    init(_ data: Dataset, vocabulary: StudentVocabulary, answers: [Labelled], sharesTokens: Bool, seed: UInt64) throws {
+    ///   - votes: what a linear model adds to the teacher's labels; it is asked for where that can be.
+    init(
+        _ data: Dataset, vocabulary: StudentVocabulary, answers: [Labelled], sharesTokens: Bool,
+        votes: (VotedLabels.Question) async throws -> VotedLabels
+    ) async throws {
         writer = TrainingRows(vocabulary: vocabulary)
         substitution = SlotSubstitution(
             data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
@@ -39,7 +43,10 @@ struct TrainingData {
             return Labelled(input: input, answer: answer)
         }
         if vocabulary.format.kind == .label, sharesTokens, !given.isEmpty {
-            try addVoted(data, vocabulary: vocabulary, given: given, unlabelled: unlabelled, seed: seed)
+            let question = try VotedLabels.Question(
+                data, format: vocabulary.format, tokenizer: vocabulary.tokenizer, answers: given,
+                unlabelled: unlabelled)
+            try addVoted(data, question: question, votes: try await votes(question))
             return
         }
         for example in data.train {
@@ -62,52 +69,28 @@ struct TrainingData {
     }
 
     /// Labels: the teacher's probabilities, and a linear model's where they help.
-    private mutating func addVoted(
-        _ data: Dataset, vocabulary: StudentVocabulary, given: [String: TaskAnswer], unlabelled: [Labelled],
-        seed: UInt64
-    ) throws {
-        let labels = vocabulary.format.labels
-        let tokens = try labels.map { try vocabulary.format.answerTokens($0, tokenizer: vocabulary.tokenizer)[0] }
-        let places = Dictionary(uniqueKeysWithValues: zip(tokens, labels.indices))
-        func probabilities(_ answer: TaskAnswer) -> [Float] {
-            guard let first = answer.alternatives.first else {
-                return labels.map { $0 == answer.output ? 1 : 0 }
-            }
-            var result = [Float](repeating: 0, count: labels.count)
-            for (token, p) in zip(first.tokens, first.probabilities) {
-                if let place = places[token] { result[place] = p }
-            }
-            let missing = result.count { $0 == 0 }
-            let rest = max(0, 1 - result.reduce(0, +)) / Float(max(1, missing))
-            return missing == 0 ? result : result.map { $0 == 0 ? rest : $0 }
-        }
-        let validation = data.validation.compactMap { example in
-            given[example.input].map { (example: example, probabilities: probabilities($0)) }
-        }
-        let votes = LabelVotes(labels: labels, train: data.train, validation: validation, seed: seed)
+    private mutating func addVoted(_ data: Dataset, question: VotedLabels.Question, votes: VotedLabels) throws {
         if votes.linearShare > 0 {
             notes.append(
                 String(
                     format: "a linear model of the gold has %.0f %% of the say in what the student learns",
                     votes.linearShare * 100))
         }
-        let known = data.train.filter { given[$0.input] != nil }
-        let mixed = votes.mixed(known, with: known.map { probabilities(given[$0.input]!) }, seed: seed)
-        for (example, probabilities) in zip(known, mixed) {
-            let soft = SoftTarget(tokens: tokens, probabilities: probabilities)
+        let labels = question.labels
+        for (row, example) in question.gold.enumerated() {
+            let soft = SoftTarget(tokens: question.tokens, probabilities: votes.probabilities(row, of: labels.count))
             add(
                 try writer.row(example.input, answer: example.output, soft: soft, share: writer.teacherShare),
-                example.input,
-                example.output)
+                example.input, example.output)
         }
-        for example in data.train where given[example.input] == nil {
+        for example in data.train where !question.answered.contains(example.input) {
             add(try writer.row(example.input, answer: example.output), example.input, example.output)
         }
-        for row in unlabelled {
-            let probabilities = votes.mixed(row.input, with: probabilities(row.answer))
+        for (row, input) in question.inputs.enumerated() {
+            let probabilities = votes.probabilities(question.gold.count + row, of: labels.count)
             let best = labels[probabilities.indices.max { (probabilities[$0], $1) < (probabilities[$1], $0) }!]
-            let soft = SoftTarget(tokens: tokens, probabilities: probabilities)
-            add(try writer.row(row.input, answer: best, soft: soft, share: 1), row.input, best)
+            let soft = SoftTarget(tokens: question.tokens, probabilities: probabilities)
+            add(try writer.row(input, answer: best, soft: soft, share: 1), input, best)
         }
     }
 

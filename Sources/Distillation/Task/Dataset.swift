@@ -42,6 +42,11 @@ public struct Dataset: Sendable {
         train = try examples(task.train) + examples(task.recorded)
         labels = task.kind == .label ? (task.labels.isEmpty ? Set(train.map(\.output)).sorted() : task.labels) : []
         if task.kind == .label, task.labels.isEmpty { reader.labels = labels }
+        if let label = task.abstain, !labels.contains(label) {
+            throw TaskError(
+                "'output.abstain' is '\(label)', which no example to learn from has as its label",
+                file: task.url(task.train ?? task.recorded ?? "").path)
+        }
         validation = try examples(task.validation)
         test = try examples(task.test)
         if let path = task.inputs {

@@ -59,6 +59,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public var kind: OutputKind
     /// Empty: taken from the training answers.
     public var labels: [String]
+    /// The label of what lies outside the task; nil: there is none.
+    public var abstain: String?
     public var inputs: String?
     public var train: String?
     public var validation: String?

@@ -191,7 +191,7 @@ struct TaskReader {
         var task = TaskDefinition(
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
-            labels: try labels(output, kind: kind), inputs: try data?.string("inputs"),
+            labels: try labels(output, kind: kind), abstain: try abstain(output, kind: kind), inputs: try data?.string("inputs"),
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
             teacher: try teacher?.string("model"),
@@ -266,6 +266,17 @@ struct TaskReader {
             guard seen.insert(label).inserted else { throw error(node, "the label '\(label)' occurs twice") }
             return label
         }
+    }
+
+    private func abstain(_ output: Section, kind: TaskDefinition.OutputKind) throws -> String? {
+        guard let node = output.node("abstain") else { return nil }
+        guard kind == .label else { throw error(node, "'output.abstain' is for kind label") }
+        let label = try output.string("abstain")
+        let listed = try labels(output, kind: kind)
+        if let label, !listed.isEmpty, !listed.contains(label) {
+            throw error(node, "'output.abstain' is '\(label)', which is not in 'output.labels'")
+        }
+        return label
     }
 
     private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {
