@@ -63,16 +63,18 @@ struct Sampler {
         var original: [Int: Float] = [:]
         if !options.leavesLogits { penalize(logits, &original) }
         if let mask {
-            let allowed = mask()
-            for index in logits.indices where !allowed.contains(Int32(index)) {
-                logits[index] = -.infinity
-            }
+            mask().apply(to: logits)
         }
-        var chosen = 0
-        var greatest = -Float.infinity
-        for index in logits.indices where logits[index] > greatest {
-            greatest = logits[index]
-            chosen = index
+        var chosen = best
+        var greatest = top
+        // Nothing was changed but by the mask: what was the greatest still is where it is allowed.
+        if !options.leavesLogits || logits[best] != top {
+            chosen = 0
+            greatest = -Float.infinity
+            for index in logits.indices where logits[index] > greatest {
+                greatest = logits[index]
+                chosen = index
+            }
         }
         if greatest == -.infinity, mask != nil { return nil }
         if options.temperature > 0, greatest > -.infinity {

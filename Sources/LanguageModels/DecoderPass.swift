@@ -50,6 +50,10 @@ package final class DecoderPass {
     private let attended: ActivationRows
     private let hidden: FeedForwardScratch
     private var attentionScratch: [FloatBuffer]
+    /// Embeddings read since their memory was given back.
+    private var embedded = 0
+    /// Embeddings that may lie in memory: a table touched here and there ends up there as a whole.
+    private static let embeddingsKept = 256
 
     package init(model: LanguageModel, pool: WorkerPool) {
         self.model = model
@@ -85,6 +89,11 @@ package final class DecoderPass {
         reserve(tokens: tokens)
         let x = stream.base
         forRows(tokens) { self.model.embed(places[$0].token, into: x + $0 * c.width) }
+        embedded += tokens
+        if embedded >= Self.embeddingsKept {
+            model.releaseEmbeddings()
+            embedded = 0
+        }
 
         var live = tokens
         for layer in model.blocks.indices {

@@ -104,6 +104,9 @@ public final class LanguageModel: Sendable {
         if scale != 1 { uk_scale(row, configuration.width, scale) }
     }
 
+    /// Gives the memory of embeddings that were read back to the system: they stay in the file.
+    package func releaseEmbeddings() { embedding.release() }
+
     /// Angles of a layer's rotary embedding.
     package func rotary(_ layer: Int) -> RotaryTable {
         if let localRope, configuration.window(layer) != nil { return localRope }

@@ -50,6 +50,21 @@ struct TokenMask: Sendable, Hashable {
         return index >> 6 < words.count && words[index >> 6] >> UInt64(index & 63) & 1 == 1
     }
 
+    /// Makes what is not in the mask impossible.
+    func apply(to logits: UnsafeMutableBufferPointer<Float>) {
+        for index in stride(from: 0, to: logits.count, by: 64) {
+            let word = index >> 6 < words.count ? words[index >> 6] : 0
+            // Most words are all or nothing.
+            if word == .max { continue }
+            let end = min(index + 64, logits.count)
+            if word == 0 {
+                logits[index..<end].update(repeating: -.infinity)
+            } else {
+                for place in index..<end where word >> UInt64(place - index) & 1 == 0 { logits[place] = -.infinity }
+            }
+        }
+    }
+
     mutating func remove(_ token: Int32) {
         let index = Int(token)
         if index >> 6 < words.count { words[index >> 6] &= ~(1 << UInt64(index & 63)) }
