@@ -18,21 +18,24 @@ package final class Trainer {
         var weight = 0.0
     }
 
-    private let model: TrainableDecoder
-    private let optimizer: AdamW
+    let model: TrainableDecoder
+    let optimizer: AdamW
     private let data: [TrainingSequence]
     private let variant: Variant?
     private let validation: [TrainingSequence]
-    private let options: TrainingOptions
+    let options: TrainingOptions
     private let schedule: CosineSchedule
-    private let checkpoint: URL?
-    private let key: String
+    let checkpoint: URL?
+    let key: String
     private let observer: (any TrainingObserver)?
-    private var window = Window()
-    private var loads: [[Int]] = []
-    package private(set) var record = TrainingRecord()
+    var window = Window()
+    var loads: [[Int]] = []
+    var watch = LossWatch()
+    package internal(set) var record = TrainingRecord()
     /// Updates of the whole run.
     package let steps: Int
+    /// What a roll-back leaves of the learning rate.
+    static let rollbackScale: Float = 0.5
 
     /// - Parameters:
     ///   - variant: gives sequences in varying forms; nil: each is the same in every pass.
@@ -65,40 +68,60 @@ package final class Trainer {
 
     /// Trains from the last checkpoint (or the start) to the end.
     ///
+    /// When the loss or the gradient is no longer a number, or the loss runs away (``LossWatch``), training goes back to
+    /// the last good checkpoint, once, and goes on with half of the learning rate.
+    ///
     /// - Returns: false when the observer stopped it before the end.
-    /// - Throws: `TrainingError` when the loss is no longer a number or a checkpoint can't be written.
+    /// - Throws: `TrainingError` when training diverges a second time, or the first time without a checkpoint, or a
+    ///   checkpoint can't be written.
     package func run() throws -> Bool {
-        resume()
+        try resume()
         while record.steps < steps {
             if let observer, observer.shouldStop() {
                 try save()
                 return false
             }
-            try step()
+            if let fault = advance() {
+                try rollBack(fault)
+                continue
+            }
             let done = record.steps
             if options.validationInterval > 0, done % options.validationInterval == 0, done < steps { validate() }
             if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
             observer?.didStep(done, of: steps, record: record)
         }
         validate()
+        forgetGoodState()
         return true
     }
 
     /// One update.
+    ///
+    /// - Throws: `TrainingError` where training diverges.
     package func step() throws {
+        if let fault = advance() { throw error(fault) }
+    }
+
+    /// One update; where something is wrong, none is made, and what it is comes back.
+    private func advance() -> TrainingFault? {
         let began = ContinuousClock.now
         let index = record.steps
-        let batch = TrainingBatch(sequences(ofStep: index))
+        let chosen = sequences(ofStep: index)
+        let batch = TrainingBatch(chosen.map(\.sequence))
         model.parameters.zeroGradients()
         let pass = model.run(batch, backward: true)
         let norm = optimizer.gradientNorm(compute: model.compute)
-        guard pass.loss.loss.isFinite, norm.isFinite else {
-            throw TrainingError(
-                .diverged,
-                "training diverged at update \(index + 1) of \(steps): loss \(pass.loss.loss), gradient norm \(norm); lower the learning rate (\(options.rate))"
-            )
+        let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
+        let isFinite = loss.isFinite && norm.isFinite
+        if !isFinite || watch.hasDiverged(loss, isWarm: index >= schedule.warmup) {
+            return TrainingFault(
+                step: index + 1, loss: loss, norm: norm,
+                reason: isFinite
+                    ? "the loss was far above its running mean of \(watch.mean) for \(watch.suspicious) updates"
+                    : "the \(loss.isFinite ? "gradient" : "loss") is not a finite number",
+                parameter: isFinite ? nil : model.parameters.firstNotFinite(), sequences: chosen.map(\.index))
         }
-        let rate = schedule.rate(index)
+        let rate = schedule.rate(index) * (record.rollbacks.last?.rateScale ?? 1)
         optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
         window.loss += pass.loss.loss
         window.answerLoss += pass.loss.answerLoss
@@ -118,14 +141,15 @@ package final class Trainer {
             window = Window()
         }
         record.seconds += seconds(since: began)
+        return nil
     }
 
     /// The sequences of update `index`: a shuffle for each pass, cut into batches that may reach into the next pass.
-    private func sequences(ofStep index: Int) -> [TrainingSequence] {
+    private func sequences(ofStep index: Int) -> [(index: Int, sequence: TrainingSequence)] {
         (index * options.batch..<(index + 1) * options.batch).map { position in
             let (epoch, place) = position.quotientAndRemainder(dividingBy: data.count)
             let index = order(ofEpoch: epoch)[place]
-            return variant?(index, epoch) ?? data[index]
+            return (index, variant?(index, epoch) ?? data[index])
         }
     }
 
@@ -173,26 +197,6 @@ package final class Trainer {
             let sum = Double(max(1, layer.reduce(0, +)))
             return layer.map { Double($0) / sum }
         }
-    }
-
-    private func resume() {
-        guard let checkpoint,
-            let header = TrainingCheckpoint.read(
-                key: key, parameters: model.parameters, optimizer: optimizer, from: checkpoint)
-        else { return }
-        record = header.record
-        window = header.pending
-        loads = header.loads
-        optimizer.step = header.step
-    }
-
-    private func save() throws {
-        guard let checkpoint else { return }
-        try TrainingCheckpoint.write(
-            .init(
-                key: key, step: optimizer.step, count: model.parameters.trainedCount, record: record, pending: window,
-                loads: loads),
-            parameters: model.parameters, optimizer: optimizer, to: checkpoint)
     }
 
     private func seconds(since start: ContinuousClock.Instant) -> Double {

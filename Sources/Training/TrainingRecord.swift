@@ -24,17 +24,48 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
         public var exact: Double
     }
 
+    /// A return to an earlier state after training diverged.
+    public struct Rollback: Sendable, Hashable, Codable {
+        /// The update that went wrong, counted from 1.
+        public var step: Int
+        /// Updates of the state that training went back to.
+        public var resumedFrom: Int
+        /// One sentence.
+        public var reason: String
+        /// The first parameter that was not finite, or whose gradient was not; nil: the loss ran away.
+        public var parameter: String?
+        /// The batch: numbers of its sequences in the data.
+        public var sequences: [Int]
+        /// What the learning rate is multiplied with since.
+        public var rateScale: Float
+    }
+
     public var points: [Point] = []
     public var validations: [Validation] = []
+    /// At most one: a second divergence is an error.
+    public var rollbacks: [Rollback] = []
     /// Share of an expert's visits among its layer's, by layer, over the last tenth of the run; empty for dense models.
     public var expertLoads: [[Double]] = []
     public var steps = 0
     public var tokens = 0
     public var sequences = 0
-    /// Seconds spent in updates, over all resumed parts.
+    /// Seconds spent in updates, over all resumed parts; those that were rolled back don't count.
     public var seconds = 0.0
 
     public init() {}
+
+    /// Records of earlier versions lack what was added since.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        points = try values.decode([Point].self, forKey: .points)
+        validations = try values.decode([Validation].self, forKey: .validations)
+        rollbacks = try values.decodeIfPresent([Rollback].self, forKey: .rollbacks) ?? []
+        expertLoads = try values.decode([[Double]].self, forKey: .expertLoads)
+        steps = try values.decode(Int.self, forKey: .steps)
+        tokens = try values.decode(Int.self, forKey: .tokens)
+        sequences = try values.decode(Int.self, forKey: .sequences)
+        seconds = try values.decode(Double.self, forKey: .seconds)
+    }
 }
 
 /// Follows a training run. Called on the training thread, between updates.
