@@ -34,6 +34,8 @@ package final class TrainableDecoder {
         /// Mean over the layers, before the coefficients; 0 for dense models.
         package var balance: Double = 0
         package var z: Double = 0
+        /// Entropy of the routers' probabilities in nats, mean over tokens and layers; 0 for dense models.
+        package var entropy: Double = 0
         /// Tokens each expert worked on, by layer.
         package var loads: [[Int]] = []
     }
@@ -203,6 +205,7 @@ package final class TrainableDecoder {
                 work: work, compute: compute, scratch: scratch)
             result.balance += extra.balance / Double(layers)
             result.z += extra.z / Double(layers)
+            result.entropy += extra.entropy / Double(layers)
         }
         if let embeddingGradient {
             // A token may stand in several places: columns are split, never the places.

@@ -9,15 +9,6 @@ package final class Trainer {
     /// Another form of sequence `index` in pass `epoch` (a new cut of its words, say); the same for the same numbers.
     package typealias Variant = (_ index: Int, _ epoch: Int) -> TrainingSequence
 
-    /// Sums since the last point of the record.
-    struct Window: Codable {
-        var loss = 0.0
-        var answerLoss = 0.0
-        var hits = 0
-        var rows = 0
-        var weight = 0.0
-    }
-
     let model: TrainableDecoder
     let optimizer: AdamW
     private let data: [TrainingSequence]
@@ -27,6 +18,7 @@ package final class Trainer {
     private let schedule: CosineSchedule
     let checkpoint: URL?
     let key: String
+    private var metrics: MetricsFile?
     private let observer: (any TrainingObserver)?
     var window = Window()
     var loads: [[Int]] = []
@@ -41,11 +33,12 @@ package final class Trainer {
     ///   - variant: gives sequences in varying forms; nil: each is the same in every pass.
     ///   - checkpoint: file that holds the state; nil: none is kept.
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
+    ///   - metrics: file to which a JSON line is appended for each point of the record; nil: none.
     /// - Throws: `TrainingError` without data.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
         options: TrainingOptions, variant: Variant? = nil,
-        checkpoint: URL? = nil, key: String = "", observer: (any TrainingObserver)? = nil
+        checkpoint: URL? = nil, key: String = "", metrics: URL? = nil, observer: (any TrainingObserver)? = nil
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
             throw TrainingError(.noData, "there is nothing to train on: no example with an answer")
@@ -57,6 +50,7 @@ package final class Trainer {
         self.options = options
         self.checkpoint = checkpoint
         self.key = key
+        self.metrics = metrics.map { MetricsFile($0, run: String(key.prefix(12))) }
         self.observer = observer
         optimizer = AdamW(model.parameters, decay: options.decay)
         steps = options.steps(sequences: data.count)
@@ -76,6 +70,7 @@ package final class Trainer {
     ///   checkpoint can't be written.
     package func run() throws -> Bool {
         try resume()
+        try metrics?.cut(after: record.steps)
         while record.steps < steps {
             if let observer, observer.shouldStop() {
                 try save()
@@ -83,14 +78,17 @@ package final class Trainer {
             }
             if let fault = advance() {
                 try rollBack(fault)
+                try metrics?.cut(after: record.steps)
                 continue
             }
             let done = record.steps
             if options.validationInterval > 0, done % options.validationInterval == 0, done < steps { validate() }
+            if done < steps { try metrics?.append(record) }
             if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
             observer?.didStep(done, of: steps, record: record)
         }
         validate()
+        try metrics?.append(record)
         forgetGoodState()
         return true
     }
@@ -123,24 +121,17 @@ package final class Trainer {
         }
         let rate = schedule.rate(index) * (record.rollbacks.last?.rateScale ?? 1)
         optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
-        window.loss += pass.loss.loss
-        window.answerLoss += pass.loss.answerLoss
-        window.hits += pass.loss.hits
-        window.rows += pass.loss.rows
-        window.weight += pass.loss.weight
         record.steps += 1
         record.tokens += batch.tokens.count
         record.sequences += batch.starts.count - 1
         if record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
+        let time = seconds(since: began)
+        record.seconds += time
+        window.add(pass, tokens: batch.tokens.count, seconds: time)
         if record.steps % max(1, steps / 200) == 0 || record.steps == steps {
-            let weight = max(window.weight, 1e-9)
-            record.points.append(
-                .init(
-                    step: record.steps, loss: window.loss / weight, answerLoss: window.answerLoss / weight,
-                    accuracy: Double(window.hits) / Double(max(window.rows, 1)), rate: rate, gradientNorm: norm))
+            record.points.append(window.point(step: record.steps, rate: rate, gradientNorm: norm))
             window = Window()
         }
-        record.seconds += seconds(since: began)
         return nil
     }
 
@@ -186,13 +177,7 @@ package final class Trainer {
     }
 
     private func addLoads(_ new: [[Int]]) {
-        if loads.isEmpty {
-            loads = new
-        } else {
-            for layer in new.indices {
-                for expert in new[layer].indices { loads[layer][expert] += new[layer][expert] }
-            }
-        }
+        loads.add(new)
         record.expertLoads = loads.map { layer in
             let sum = Double(max(1, layer.reduce(0, +)))
             return layer.map { Double($0) / sum }

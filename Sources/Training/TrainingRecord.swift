@@ -12,6 +12,21 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
         public var rate: Float
         /// The gradient's norm before clipping, at the last update.
         public var gradientNorm: Double
+        /// Tokens of the batches for each second spent in updates; nil in records of earlier versions.
+        public var tokensPerSecond: Double?
+        /// nil for dense models.
+        public var experts: Experts?
+    }
+
+    /// How the routed experts were used, over the updates of a point.
+    public struct Experts: Sendable, Hashable, Codable {
+        /// The largest share that one expert had of its layer's visits.
+        public var maximumShare: Double
+        /// Experts of all layers that nobody visited.
+        public var dead: Int
+        /// Entropy of the routers' probabilities in nats, mean over tokens and layers; log of the experts' number where
+        /// they know nothing.
+        public var routerEntropy: Double
     }
 
     /// A pass over the validation sequences.
@@ -53,6 +68,11 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
     public var seconds = 0.0
 
     public init() {}
+
+    /// Experts that nobody visited over the last tenth of the run, by layer.
+    public var deadExperts: [[Int]] {
+        expertLoads.map { layer in layer.indices.filter { layer[$0] == 0 } }
+    }
 
     /// Records of earlier versions lack what was added since.
     public init(from decoder: any Decoder) throws {

@@ -104,6 +104,11 @@ struct StudentTraining {
             } : nil
         return try Trainer(
             model: decoder, data: material.rows, validation: held, options: options, variant: variant,
-            checkpoint: checkpoint, key: key, observer: observer)
+            checkpoint: checkpoint, key: key,
+            metrics: checkpoint.map {
+                // Beside the folder of checkpoints.
+                $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
+            },
+            observer: observer)
     }
 }
