@@ -9,7 +9,10 @@ internal import Tensors
 extension Trainer {
     private var goodFile: URL? { checkpoint?.appendingPathExtension("good") }
 
-    private var blocks: [FloatBuffer] { [model.parameters.values, optimizer.first, optimizer.second] }
+    private var blocks: [FloatBuffer] {
+        let kept = [average?.values, best?.values].compactMap { $0 }
+        return [model.parameters.values, optimizer.first, optimizer.second] + kept
+    }
 
     /// Goes on where the checkpoint is; a run without one keeps its start, so that there is something to go back to.
     func resume() throws {
@@ -28,7 +31,7 @@ extension Trainer {
         try TrainingCheckpoint.write(
             .init(
                 key: key, step: optimizer.step, count: model.parameters.trainedCount, record: record, pending: window,
-                loads: loads, watch: watch),
+                loads: loads, watch: watch, averaged: average?.count ?? 0, best: best?.state),
             blocks: blocks, to: checkpoint)
         try keepIfGood()
     }
@@ -88,5 +91,7 @@ extension Trainer {
         loads = header.loads
         watch = header.watch
         optimizer.step = header.step
+        average?.count = header.averaged
+        if let state = header.best { best?.state = state }
     }
 }

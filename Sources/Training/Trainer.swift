@@ -1,7 +1,7 @@
 package import Foundation
 internal import Tensors
 
-/// Trains a decoder on sequences: batches in a seeded order, AdamW on a cosine, checkpoints, a record.
+/// Trains a decoder on sequences: batches in a seeded order, AdamW, checkpoints, a record.
 ///
 /// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
 /// killed and resumed from its checkpoint gives the weights of one that was not.
@@ -13,9 +13,11 @@ package final class Trainer {
     let optimizer: AdamW
     private let data: [TrainingSequence]
     private let variant: Variant?
-    private let validation: [TrainingSequence]
+    let validation: [TrainingSequence]
     let options: TrainingOptions
-    private let schedule: CosineSchedule
+    private let schedule: any RateSchedule
+    let average: WeightAverage?
+    let best: BestWeights?
     let checkpoint: URL?
     let key: String
     private var metrics: MetricsFile?
@@ -54,10 +56,12 @@ package final class Trainer {
         self.observer = observer
         optimizer = AdamW(model.parameters, decay: options.decay)
         steps = options.steps(sequences: data.count)
-        schedule = CosineSchedule(
-            peak: options.rate, warmup: Int(Double(steps) * options.warmup), steps: steps, floor: options.rateFloor)
+        schedule = options.rates(steps: steps)
+        average = WeightAverage(model.parameters, options: options)
+        best = validation.isEmpty ? nil : BestWeights(model.parameters, patience: options.patience)
         model.balanceCoefficient = options.balance
         model.zCoefficient = options.z
+        model.labelSmoothing = options.labelSmoothing
     }
 
     /// Trains from the last checkpoint (or the start) to the end.
@@ -71,7 +75,7 @@ package final class Trainer {
     package func run() throws -> Bool {
         try resume()
         try metrics?.cut(after: record.steps)
-        while record.steps < steps {
+        while record.steps < steps, !record.endedEarly {
             if let observer, observer.shouldStop() {
                 try save()
                 return false
@@ -82,12 +86,15 @@ package final class Trainer {
                 continue
             }
             let done = record.steps
-            if options.validationInterval > 0, done % options.validationInterval == 0, done < steps { validate() }
+            if options.validationInterval > 0, done % options.validationInterval == 0, done < steps {
+                validateBetween()
+            }
+            if record.endedEarly { break }
             if done < steps { try metrics?.append(record) }
             if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
             observer?.didStep(done, of: steps, record: record)
         }
-        validate()
+        finish()
         try metrics?.append(record)
         forgetGoodState()
         return true
@@ -105,9 +112,8 @@ package final class Trainer {
         let began = ContinuousClock.now
         let index = record.steps
         let chosen = sequences(ofStep: index)
-        let batch = TrainingBatch(chosen.map(\.sequence))
-        model.parameters.zeroGradients()
-        let pass = model.run(batch, backward: true)
+        let pass = gradients(chosen.map(\.sequence))
+        let tokens = chosen.reduce(0) { $0 + $1.sequence.tokens.count }
         let norm = optimizer.gradientNorm(compute: model.compute)
         let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
         let isFinite = loss.isFinite && norm.isFinite
@@ -122,17 +128,42 @@ package final class Trainer {
         let rate = schedule.rate(index) * (record.rollbacks.last?.rateScale ?? 1)
         optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
         record.steps += 1
-        record.tokens += batch.tokens.count
-        record.sequences += batch.starts.count - 1
-        if record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
+        record.tokens += tokens
+        record.sequences += chosen.count
+        if isLast(options.averagingShare) { average?.add(compute: model.compute) }
+        // A run that may end at any validation counts from the last one.
+        if best != nil || record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
         let time = seconds(since: began)
         record.seconds += time
-        window.add(pass, tokens: batch.tokens.count, seconds: time)
+        window.add(pass, tokens: tokens, seconds: time)
         if record.steps % max(1, steps / 200) == 0 || record.steps == steps {
             record.points.append(window.point(step: record.steps, rate: rate, gradientNorm: norm))
             window = Window()
         }
         return nil
+    }
+
+    /// Sets the gradients of a batch, a micro-batch after the other.
+    private func gradients(_ sequences: [TrainingSequence]) -> TrainableDecoder.PassResult {
+        model.parameters.zeroGradients()
+        let size = options.microBatch > 0 ? options.microBatch : sequences.count
+        let parts = stride(from: 0, to: sequences.count, by: size).map {
+            TrainingBatch(sequences[$0..<min($0 + size, sequences.count)])
+        }
+        if parts.count == 1 { return model.run(parts[0], backward: true) }
+        let weight = parts.reduce(0) { $0 + $1.totalWeight }
+        let tokens = parts.reduce(0) { $0 + $1.tokens.count }
+        var sum = TrainableDecoder.PassResult(loss: .init())
+        for part in parts {
+            let share = Double(part.tokens.count) / Double(tokens)
+            sum.add(model.run(part, backward: true, weight: weight, share: Float(share)), share: share)
+        }
+        return sum
+    }
+
+    /// Whether the update just made is among the last `share` of the run's.
+    private func isLast(_ share: Double) -> Bool {
+        Double(record.steps) > Double(steps) * (1 - share) || record.steps == steps
     }
 
     /// The sequences of update `index`: a shuffle for each pass, cut into batches that may reach into the next pass.
@@ -152,28 +183,6 @@ package final class Trainer {
             cachedOrder = (epoch, Array(data.indices).shuffled(using: &random))
         }
         return cachedOrder.order
-    }
-
-    private func validate() {
-        guard !validation.isEmpty else { return }
-        var loss = SoftTargetLoss.Result()
-        var exact = 0
-        for start in stride(from: 0, to: validation.count, by: 32) {
-            let part = validation[start..<min(start + 32, validation.count)]
-            for sequence in part {
-                let pass = model.run(TrainingBatch(CollectionOfOne(sequence)), backward: false).loss
-                loss.answerLoss += pass.answerLoss
-                loss.hits += pass.hits
-                loss.rows += pass.rows
-                loss.weight += pass.weight
-                if pass.hits == pass.rows { exact += 1 }
-            }
-        }
-        record.validations.append(
-            .init(
-                step: record.steps, answerLoss: loss.answerLoss / max(loss.weight, 1e-9),
-                accuracy: Double(loss.hits) / Double(max(loss.rows, 1)),
-                exact: Double(exact) / Double(validation.count)))
     }
 
     private func addLoads(_ new: [[Int]]) {

@@ -4,7 +4,7 @@ internal import Tensors
 /// A training run's whole state in one file: weights, moments, step, record. Written atomically.
 ///
 /// Layout, little-endian: magic, length of a JSON header, the header, arrays of floats (values, first and second
-/// moments of what trains, and what else the run keeps), the magic again. A file cut short or of another run is refused.
+/// moments of what trains, then the mean and the best of the weights where they are kept), the magic again. A file cut short or of another run is refused.
 struct TrainingCheckpoint {
     private static let magic = Array("UNDRSTCK".utf8)
 
@@ -16,6 +16,9 @@ struct TrainingCheckpoint {
         var pending: Trainer.Window
         var loads: [[Int]]
         var watch: LossWatch
+        /// Updates in the mean of the weights.
+        var averaged: Int
+        var best: BestWeights.State?
     }
 
     /// - Parameter blocks: arrays of which the first `header.count` floats are written.

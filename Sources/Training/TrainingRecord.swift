@@ -67,6 +67,11 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
     /// Seconds spent in updates, over all resumed parts; those that were rolled back don't count.
     public var seconds = 0.0
 
+    /// Whether training ended because validation stopped getting better.
+    public var endedEarly = false
+    /// The update of the validation whose weights were kept; nil: the last one's (or their mean).
+    public var keptStep: Int?
+
     public init() {}
 
     /// Experts that nobody visited over the last tenth of the run, by layer.
@@ -85,6 +90,8 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
         tokens = try values.decode(Int.self, forKey: .tokens)
         sequences = try values.decode(Int.self, forKey: .sequences)
         seconds = try values.decode(Double.self, forKey: .seconds)
+        endedEarly = try values.decodeIfPresent(Bool.self, forKey: .endedEarly) ?? false
+        keptStep = try values.decodeIfPresent(Int.self, forKey: .keptStep)
     }
 }
 

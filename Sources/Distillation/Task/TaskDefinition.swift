@@ -35,6 +35,13 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var active: Int
     }
 
+    /// How the learning rate goes down.
+    public enum Schedule: String, Sendable, Hashable, Codable, CaseIterable {
+        case cosine
+        /// Warm-up, stable, decay.
+        case wsd
+    }
+
     public struct Training: Sendable, Hashable, Codable {
         /// nil: as many as the budget of arithmetic allows.
         public var epochs: Double?
@@ -43,6 +50,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var seed: Int
         /// Stop for time: epochs are cut to what fits, measured at the start.
         public var minutes: Double?
+        /// nil: cosine.
+        public var schedule: Schedule?
     }
 
     public struct Economics: Sendable, Hashable, Codable {

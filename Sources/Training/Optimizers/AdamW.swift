@@ -61,26 +61,3 @@ package final class AdamW {
         }
     }
 }
-
-/// The learning rate over a run: linear warm-up, then a cosine down to a share of the peak (Loshchilov & Hutter 2017).
-public struct CosineSchedule: Sendable, Hashable, Codable {
-    public var peak: Float
-    public var warmup: Int
-    public var steps: Int
-    /// What is left at the end, as a share of the peak.
-    public var floor: Float
-
-    public init(peak: Float, warmup: Int, steps: Int, floor: Float = 0.05) {
-        self.peak = peak
-        self.warmup = warmup
-        self.steps = steps
-        self.floor = floor
-    }
-
-    /// The rate of update `step`, counted from 0.
-    public func rate(_ step: Int) -> Float {
-        if step < warmup { return peak * Float(step + 1) / Float(warmup) }
-        let progress = min(1, Double(step - warmup) / Double(max(1, steps - warmup)))
-        return peak * (floor + (1 - floor) * Float(0.5 * (1 + cos(.pi * progress))))
-    }
-}
