@@ -1,7 +1,7 @@
 package import Foundation
 internal import Tensors
 
-/// Trains a decoder on sequences: batches in a seeded order, AdamW, checkpoints, a record.
+/// Trains a decoder on sequences: batches in a seeded order, checkpoints, a record.
 ///
 /// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
 /// killed and resumed from its checkpoint gives the weights of one that was not.
@@ -10,7 +10,7 @@ package final class Trainer {
     package typealias Variant = (_ index: Int, _ epoch: Int) -> TrainingSequence
 
     let model: TrainableDecoder
-    let optimizer: AdamW
+    let optimizer: any Optimizer
     private let data: [TrainingSequence]
     private let variant: Variant?
     let validation: [TrainingSequence]
@@ -54,7 +54,7 @@ package final class Trainer {
         self.key = key
         self.metrics = metrics.map { MetricsFile($0, run: String(key.prefix(12))) }
         self.observer = observer
-        optimizer = AdamW(model.parameters, decay: options.decay)
+        optimizer = options.makeOptimizer(model.parameters)
         steps = options.steps(sequences: data.count)
         schedule = options.rates(steps: steps)
         average = WeightAverage(model.parameters, options: options)
@@ -114,7 +114,7 @@ package final class Trainer {
         let chosen = sequences(ofStep: index)
         let pass = gradients(chosen.map(\.sequence))
         let tokens = chosen.reduce(0) { $0 + $1.sequence.tokens.count }
-        let norm = optimizer.gradientNorm(compute: model.compute)
+        let norm = model.parameters.gradientNorm(compute: model.compute)
         let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
         let isFinite = loss.isFinite && norm.isFinite
         if !isFinite || watch.hasDiverged(loss, isWarm: index >= schedule.warmup) {

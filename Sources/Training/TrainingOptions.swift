@@ -1,5 +1,12 @@
 /// How to train.
 public struct TrainingOptions: Sendable, Hashable, Codable {
+    /// What changes the weights.
+    public enum Optimizer: String, Sendable, Hashable, Codable, CaseIterable {
+        case adamw
+        /// Muon for the matrices of the blocks, AdamW for the rest; AdamW's rates carry over.
+        case muon
+    }
+
     /// How the learning rate goes down.
     public enum Schedule: String, Sendable, Hashable, Codable, CaseIterable {
         /// From the end of the warm-up on, as half a cosine.
@@ -22,6 +29,7 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var epochs: Double = 3
     /// Sequences an update.
     public var batch = 32
+    public var optimizer = Optimizer.adamw
     /// Peak of the learning rate.
     public var rate: Float = 5e-4
     /// Share of the updates in which the rate rises.
@@ -31,7 +39,7 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var schedule = Schedule.cosine
     /// Share of the updates in which a `wsd` schedule decays.
     public var decayShare = 0.2
-    /// AdamW's weight decay, on matrices.
+    /// Weight decay, on matrices.
     public var decay: Float = 0.05
     /// Sequences of a forward and backward pass, whose gradients are added until the batch is whole; 0: all of it.
     ///
@@ -60,6 +68,13 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var seed: UInt64 = 1
 
     public init() {}
+
+    func makeOptimizer(_ parameters: Parameters) -> any Training.Optimizer {
+        switch optimizer {
+        case .adamw: AdamW(parameters, decay: decay)
+        case .muon: Muon(parameters, decay: decay)
+        }
+    }
 
     /// The learning rate over so many updates.
     func rates(steps: Int) -> any RateSchedule {

@@ -181,7 +181,7 @@ struct TaskReader {
         }
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
-        let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes", "schedule"])
+        let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(
@@ -209,6 +209,7 @@ struct TaskReader {
                 rate: try training?.number("rate", 1e-7...1) ?? 6e-4,
                 seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,
                 minutes: try training?.number("minutes", 0.1...10_000),
+                optimizer: try training?.choice("optimizer", TaskDefinition.Optimizer.self),
                 schedule: try training?.choice("schedule", TaskDefinition.Schedule.self)),
             metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
             retain: try quality?.number("retain", 0...1) ?? 0.98,

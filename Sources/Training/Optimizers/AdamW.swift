@@ -3,7 +3,7 @@ internal import Foundation
 package import Tensors
 
 /// AdamW (Loshchilov & Hutter 2019) over a block of parameters, with clipping by the global norm.
-package final class AdamW {
+package final class AdamW: Optimizer {
     package var beta1: Float = 0.9
     package var beta2: Float = 0.99
     package var epsilon: Float = 1e-8
@@ -14,28 +14,17 @@ package final class AdamW {
     /// Updates made.
     package var step = 0
     private let parameters: Parameters
+    private let covers: (ParameterSpecification) -> Bool
 
-    package init(_ parameters: Parameters, decay: Float) {
+    /// - Parameter covers: which of the trained parameters it changes.
+    package init(
+        _ parameters: Parameters, decay: Float, covers: @escaping (ParameterSpecification) -> Bool = { _ in true }
+    ) {
+        self.covers = covers
         self.parameters = parameters
         self.decay = decay
         first = FloatBuffer(count: parameters.trainedCount)
         second = FloatBuffer(count: parameters.trainedCount)
-    }
-
-    /// The gradient's norm over all trained parameters; sums are in Double, over pieces of fixed size.
-    package func gradientNorm(compute: Compute) -> Double {
-        let piece = 1 << 16
-        let count = parameters.trainedCount
-        let pieces = (count + piece - 1) / piece
-        var sums = [Double](repeating: 0, count: pieces)
-        sums.withUnsafeMutableBufferPointer { sums in
-            let sums = Unshared(sums)
-            compute.pool.run(pieces) { index, _ in
-                let start = index * piece
-                sums.value[index] = uk_sum_of_squares(parameters.gradients.base + start, min(piece, count - start))
-            }
-        }
-        return sums.reduce(0, +).squareRoot()
     }
 
     /// One update. Gradients are scaled down to `clip` where their norm is above it.
@@ -46,7 +35,7 @@ package final class AdamW {
         let correction2 = Float(1 - pow(Double(beta2), Double(step)))
         let piece = 1 << 16
         var pieces: [(offset: Int, count: Int, decay: Float)] = []
-        for entry in parameters.entries where entry.specification.trains {
+        for entry in parameters.entries where entry.specification.trains && covers(entry.specification) {
             let count = entry.specification.count
             for start in stride(from: 0, to: count, by: piece) {
                 pieces.append(
