@@ -4,7 +4,7 @@ internal import Tensors
 /// Checkpoints, and the way back to one.
 ///
 /// Beside the newest checkpoint lies the last good one (`….good`): that of the last multiple of the interval at which
-/// no loss was suspicious. Where a run goes back to therefore depends on its updates alone, never on when it was
+/// no loss was suspicious and all weights were finite. Where a run goes back to therefore depends on its updates alone, never on when it was
 /// killed.
 extension Trainer {
     private var goodFile: URL? { checkpoint?.appendingPathExtension("good") }
@@ -65,9 +65,9 @@ extension Trainer {
     }
 
     private func keepIfGood() throws {
-        guard let checkpoint, let goodFile, record.steps % options.checkpointInterval == 0, watch.suspicious == 0 else {
-            return
-        }
+        guard let checkpoint, let goodFile, record.steps % options.checkpointInterval == 0, watch.suspicious == 0,
+            model.parameters.valueNorm(compute: model.compute).isFinite
+        else { return }
         let files = FileManager.default
         do {
             try? files.removeItem(at: goodFile)

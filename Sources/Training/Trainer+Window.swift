@@ -9,12 +9,19 @@ extension Trainer {
         var updates = 0
         var tokens = 0
         var seconds = 0.0
+        /// Of the last update.
+        var rate: Float = 0
+        var gradientNorm = 0.0
         /// Σ of the routers' entropies.
         var entropy = 0.0
         /// Visits of each expert, by layer.
         var loads: [[Int]] = []
 
-        mutating func add(_ pass: TrainableDecoder.PassResult, tokens: Int, seconds: Double) {
+        mutating func add(
+            _ pass: TrainableDecoder.PassResult, tokens: Int, seconds: Double, rate: Float, gradientNorm: Double
+        ) {
+            self.rate = rate
+            self.gradientNorm = gradientNorm
             loss += pass.loss.loss
             answerLoss += pass.loss.answerLoss
             hits += pass.loss.hits
@@ -27,7 +34,7 @@ extension Trainer {
             loads.add(pass.loads)
         }
 
-        func point(step: Int, rate: Float, gradientNorm: Double) -> TrainingRecord.Point {
+        func point(step: Int) -> TrainingRecord.Point {
             let weight = max(weight, 1e-9)
             return .init(
                 step: step, loss: loss / weight, answerLoss: answerLoss / weight,

@@ -1,7 +1,8 @@
 package import Foundation
 internal import Tensors
 
-/// Trains a decoder on sequences: batches in a seeded order, checkpoints, a record.
+/// Trains a decoder on sequences: batches in a seeded order, an optimiser on a schedule,
+/// checkpoints, a record.
 ///
 /// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
 /// killed and resumed from its checkpoint gives the weights of one that was not.
@@ -89,7 +90,10 @@ package final class Trainer {
             if options.validationInterval > 0, done % options.validationInterval == 0, done < steps {
                 validateBetween()
             }
-            if record.endedEarly { break }
+            if record.endedEarly {
+                if window.updates > 0 { addPoint() }
+                break
+            }
             if done < steps { try metrics?.append(record) }
             if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
             observer?.didStep(done, of: steps, record: record)
@@ -121,7 +125,7 @@ package final class Trainer {
             return TrainingFault(
                 step: index + 1, loss: loss, norm: norm,
                 reason: isFinite
-                    ? "the loss was far above its running mean of \(watch.mean) for \(watch.suspicious) updates"
+                    ? "the loss was far above its running mean of \((watch.mean * 1e4).rounded() / 1e4) for \(watch.suspicious) updates"
                     : "the \(loss.isFinite ? "gradient" : "loss") is not a finite number",
                 parameter: isFinite ? nil : model.parameters.firstNotFinite(), sequences: chosen.map(\.index))
         }
@@ -135,12 +139,14 @@ package final class Trainer {
         if best != nil || record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
         let time = seconds(since: began)
         record.seconds += time
-        window.add(pass, tokens: tokens, seconds: time)
-        if record.steps % max(1, steps / 200) == 0 || record.steps == steps {
-            record.points.append(window.point(step: record.steps, rate: rate, gradientNorm: norm))
-            window = Window()
-        }
+        window.add(pass, tokens: tokens, seconds: time, rate: rate, gradientNorm: norm)
+        if record.steps % max(1, steps / 200) == 0 || record.steps == steps { addPoint() }
         return nil
+    }
+
+    private func addPoint() {
+        record.points.append(window.point(step: record.steps))
+        window = Window()
     }
 
     /// Sets the gradients of a batch, a micro-batch after the other.

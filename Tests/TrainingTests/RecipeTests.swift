@@ -152,6 +152,7 @@ struct RecipeTests {
         #expect(record.steps == best.step + 15)
         #expect(record.keptStep == best.step)
         #expect(record.expertLoads.count == 2)
+        #expect(record.points.last?.step == record.steps)
         // The weights are those after the best validation's update.
         let plain = parameters()
         let reference = try self.trainer(plain, chosen, validation: contrary)

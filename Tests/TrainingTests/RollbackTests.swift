@@ -9,10 +9,17 @@ struct RollbackTests {
     /// Stops after so many updates in all.
     private final class Stop: TrainingObserver {
         private let after: Int
+        private let before: () -> Void
         private var done = 0
-        init(after: Int) { self.after = after }
+        init(after: Int, before: @escaping () -> Void = {}) {
+            self.after = after
+            self.before = before
+        }
         func didStep(_ step: Int, of steps: Int, record: TrainingRecord) { done += 1 }
-        func shouldStop() -> Bool { done >= after }
+        func shouldStop() -> Bool {
+            if done >= after { before() }
+            return done >= after
+        }
     }
 
     /// Spoils visits to sequences by their order.
@@ -162,6 +169,22 @@ struct RollbackTests {
         let trainer = try trainer(parameters, checkpoint: nil)
         let error = #expect(throws: TrainingError.self) { try trainer.step() }
         #expect(error?.message.contains(name) == true)
+    }
+
+    @Test func aStateWithABrokenWeightIsNoGoodState() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let checkpoint = folder.appendingPathComponent("state.bin")
+        let broken = parameters()
+        let name = "model.layers.0.self_attn.o_proj.weight"
+        // The checkpoint of update 9 is written once more, with a weight that is not finite.
+        let breaker = Stop(after: 9) { broken.values.base[broken.entry(name).offset] = .infinity }
+        #expect(!(try trainer(broken, checkpoint: checkpoint, observer: breaker).run()))
+        let mended = parameters()
+        let trainer = try trainer(mended, checkpoint: checkpoint)
+        #expect(try trainer.run())
+        let rollback = try #require(trainer.record.rollbacks.first)
+        #expect(rollback.step == 10 && rollback.resumedFrom == 9 && rollback.parameter == name)
+        #expect(mended.values.values.allSatisfy { $0.isFinite })
     }
 
     @Test func recordsOfEarlierVersionsAreRead() throws {

@@ -181,7 +181,8 @@ struct TaskReader {
         }
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
-        let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule"])
+        let training = try root.section(
+            "training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(

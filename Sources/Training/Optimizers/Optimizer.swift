@@ -14,8 +14,14 @@ package protocol Optimizer: AnyObject {
 }
 
 extension Parameters {
-    /// The gradient's norm over all trained parameters; sums are in Double, over pieces of fixed size.
-    package func gradientNorm(compute: Compute) -> Double {
+    /// The gradient's norm over all trained parameters.
+    package func gradientNorm(compute: Compute) -> Double { norm(of: gradients, compute: compute) }
+
+    /// The norm of all trained parameters; not finite where one of them isn't.
+    package func valueNorm(compute: Compute) -> Double { norm(of: values, compute: compute) }
+
+    /// Sums are in Double, over pieces of fixed size.
+    private func norm(of buffer: FloatBuffer, compute: Compute) -> Double {
         let piece = 1 << 16
         let count = trainedCount
         let pieces = (count + piece - 1) / piece
@@ -24,7 +30,7 @@ extension Parameters {
             let sums = Unshared(sums)
             compute.pool.run(pieces) { index, _ in
                 let start = index * piece
-                sums.value[index] = uk_sum_of_squares(gradients.base + start, min(piece, count - start))
+                sums.value[index] = uk_sum_of_squares(buffer.base + start, min(piece, count - start))
             }
         }
         return sums.reduce(0, +).squareRoot()
