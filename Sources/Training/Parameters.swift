@@ -91,8 +91,14 @@ package final class Parameters {
     /// The same tensors with the same values; gradients are zero.
     package func copy() -> Parameters {
         let copy = Parameters(entries.map(\.specification))
-        copy.values.base.update(from: values.base, count: values.count)
+        copy.set(self)
         return copy
+    }
+
+    /// Takes the values of the same tensors.
+    package func set(_ other: Parameters) {
+        precondition(other.values.count == values.count, "set: \(other.values.count) values for \(values.count)")
+        values.base.update(from: other.values.base, count: values.count)
     }
 
     /// The tensor's values, copied out.

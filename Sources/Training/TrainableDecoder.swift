@@ -12,6 +12,8 @@ package final class TrainableDecoder {
     /// Coefficients of the routers' extra losses.
     package var balanceCoefficient: Float = 1e-2
     package var zCoefficient: Float = 1e-3
+    /// Share of every target that is spread over the vocabulary.
+    package var labelSmoothing: Float = 0
 
     let rope: RotaryTable
     private let embedding: Floats
@@ -27,16 +29,6 @@ package final class TrainableDecoder {
     private var saved: [TrainableBlock.Saved] = []
     /// Lowest layer with anything that trains; layers below need no backward pass.
     private let lowestTrained: Int
-
-    /// Numbers of one forward (and backward) pass.
-    package struct PassResult: Sendable {
-        package var loss: SoftTargetLoss.Result
-        /// Mean over the layers, before the coefficients; 0 for dense models.
-        package var balance: Double = 0
-        package var z: Double = 0
-        /// Tokens each expert worked on, by layer.
-        package var loads: [[Int]] = []
-    }
 
     /// Tensors of a model of this configuration, in the order that lets fused products lie side by side.
     ///
@@ -135,7 +127,13 @@ package final class TrainableDecoder {
     /// Forward, and backward where wanted. Gradients are added to what `parameters.gradients` holds.
     ///
     /// The loss is `Σ weight · loss / Σ weight` over the batch's targets plus the routers' extra losses.
-    package func run(_ batch: TrainingBatch, backward: Bool) -> PassResult {
+    ///
+    /// - Parameters:
+    ///   - weight: Σ weight, where the batch is a part of a larger one; nil: the batch's own.
+    ///   - share: the batch's share of the larger one's tokens, by which the routers' losses are multiplied.
+    package func run(_ batch: TrainingBatch, backward: Bool, weight whole: Double? = nil, share: Float = 1)
+        -> PassResult
+    {
         let tokens = batch.tokens.count
         let c = configuration
         let perLayer = TrainableBlock.savedCount(c, tokens: tokens)
@@ -175,10 +173,10 @@ package final class TrainableDecoder {
                 last + offset, finalNorm, range.count, c.width, c.normEpsilon, lastNormed + offset,
                 inverse + range.lowerBound)
         }
-        let weight = batch.weights.reduce(0) { $0 + Double($1) }
+        let weight = whole ?? batch.totalWeight
         result.loss = SoftTargetLoss.run(
             hidden: lastNormed, rows: rows, width: c.width, head: head, headGradient: backward ? headGradient : nil,
-            vocabulary: c.vocabularySize, batch: batch, scale: Float(1 / max(weight, 1e-9)),
+            vocabulary: c.vocabularySize, batch: batch, scale: Float(1 / max(weight, 1e-9)), smoothing: labelSmoothing,
             dHidden: backward ? dLast : nil, logits: logits, compute: compute)
         guard backward else { return result }
 
@@ -199,10 +197,12 @@ package final class TrainableDecoder {
         for layer in blocks.indices.reversed() where layer >= lowestTrained {
             let extra = blocks[layer].backward(
                 dStream, dNormed: dNormed, batch: batch, rope: rope, saved: saved[layer],
-                balance: balanceCoefficient / layers, z: zCoefficient / layers, needsInput: layer > lowestTrained,
+                balance: share * balanceCoefficient / layers, z: share * zCoefficient / layers,
+                needsInput: layer > lowestTrained,
                 work: work, compute: compute, scratch: scratch)
             result.balance += extra.balance / Double(layers)
             result.z += extra.z / Double(layers)
+            result.entropy += extra.entropy / Double(layers)
         }
         if let embeddingGradient {
             // A token may stand in several places: columns are split, never the places.

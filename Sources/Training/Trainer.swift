@@ -1,7 +1,8 @@
 package import Foundation
 internal import Tensors
 
-/// Trains a decoder on sequences: batches in a seeded order, AdamW on a cosine, checkpoints, a record.
+/// Trains a decoder on sequences: batches in a seeded order, an optimiser on a schedule,
+/// checkpoints, a record.
 ///
 /// The same data, options and key give the same weights bit for bit on the same machine, and a run that was
 /// killed and resumed from its checkpoint gives the weights of one that was not.
@@ -9,40 +10,38 @@ package final class Trainer {
     /// Another form of sequence `index` in pass `epoch` (a new cut of its words, say); the same for the same numbers.
     package typealias Variant = (_ index: Int, _ epoch: Int) -> TrainingSequence
 
-    /// Sums since the last point of the record.
-    struct Window: Codable {
-        var loss = 0.0
-        var answerLoss = 0.0
-        var hits = 0
-        var rows = 0
-        var weight = 0.0
-    }
-
-    private let model: TrainableDecoder
-    private let optimizer: AdamW
+    let model: TrainableDecoder
+    let optimizer: any Optimizer
     private let data: [TrainingSequence]
     private let variant: Variant?
-    private let validation: [TrainingSequence]
-    private let options: TrainingOptions
-    private let schedule: CosineSchedule
-    private let checkpoint: URL?
-    private let key: String
+    let validation: [TrainingSequence]
+    let options: TrainingOptions
+    private let schedule: any RateSchedule
+    let average: WeightAverage?
+    let best: BestWeights?
+    let checkpoint: URL?
+    let key: String
+    private var metrics: MetricsFile?
     private let observer: (any TrainingObserver)?
-    private var window = Window()
-    private var loads: [[Int]] = []
-    package private(set) var record = TrainingRecord()
+    var window = Window()
+    var loads: [[Int]] = []
+    var watch = LossWatch()
+    package internal(set) var record = TrainingRecord()
     /// Updates of the whole run.
     package let steps: Int
+    /// What a roll-back leaves of the learning rate.
+    static let rollbackScale: Float = 0.5
 
     /// - Parameters:
     ///   - variant: gives sequences in varying forms; nil: each is the same in every pass.
     ///   - checkpoint: file that holds the state; nil: none is kept.
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
+    ///   - metrics: file to which a JSON line is appended for each point of the record; nil: none.
     /// - Throws: `TrainingError` without data.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
         options: TrainingOptions, variant: Variant? = nil,
-        checkpoint: URL? = nil, key: String = "", observer: (any TrainingObserver)? = nil
+        checkpoint: URL? = nil, key: String = "", metrics: URL? = nil, observer: (any TrainingObserver)? = nil
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
             throw TrainingError(.noData, "there is nothing to train on: no example with an answer")
@@ -54,78 +53,131 @@ package final class Trainer {
         self.options = options
         self.checkpoint = checkpoint
         self.key = key
+        self.metrics = metrics.map { MetricsFile($0, run: String(key.prefix(12))) }
         self.observer = observer
-        optimizer = AdamW(model.parameters, decay: options.decay)
+        optimizer = options.makeOptimizer(model.parameters)
         steps = options.steps(sequences: data.count)
-        schedule = CosineSchedule(
-            peak: options.rate, warmup: Int(Double(steps) * options.warmup), steps: steps, floor: options.rateFloor)
+        schedule = options.rates(steps: steps)
+        average = WeightAverage(model.parameters, options: options)
+        best = validation.isEmpty ? nil : BestWeights(model.parameters, patience: options.patience)
         model.balanceCoefficient = options.balance
         model.zCoefficient = options.z
+        model.labelSmoothing = options.labelSmoothing
     }
 
     /// Trains from the last checkpoint (or the start) to the end.
     ///
+    /// When the loss or the gradient is no longer a number, or the loss runs away (``LossWatch``), training goes back to
+    /// the last good checkpoint, once, and goes on with half of the learning rate.
+    ///
     /// - Returns: false when the observer stopped it before the end.
-    /// - Throws: `TrainingError` when the loss is no longer a number or a checkpoint can't be written.
+    /// - Throws: `TrainingError` when training diverges a second time, or the first time without a checkpoint, or a
+    ///   checkpoint can't be written.
     package func run() throws -> Bool {
-        resume()
-        while record.steps < steps {
+        try resume()
+        try metrics?.cut(after: record.steps)
+        while record.steps < steps, !record.endedEarly {
             if let observer, observer.shouldStop() {
                 try save()
                 return false
             }
-            try step()
+            if let fault = advance() {
+                try rollBack(fault)
+                try metrics?.cut(after: record.steps)
+                continue
+            }
             let done = record.steps
-            if options.validationInterval > 0, done % options.validationInterval == 0, done < steps { validate() }
+            if options.validationInterval > 0, done % options.validationInterval == 0, done < steps {
+                validateBetween()
+            }
+            if record.endedEarly {
+                if window.updates > 0 { addPoint() }
+                break
+            }
+            if done < steps { try metrics?.append(record) }
             if checkpoint != nil, done % options.checkpointInterval == 0, done < steps { try save() }
             observer?.didStep(done, of: steps, record: record)
         }
-        validate()
+        finish()
+        try metrics?.append(record)
+        forgetGoodState()
         return true
     }
 
     /// One update.
+    ///
+    /// - Throws: `TrainingError` where training diverges.
     package func step() throws {
+        if let fault = advance() { throw error(fault) }
+    }
+
+    /// One update; where something is wrong, none is made, and what it is comes back.
+    private func advance() -> TrainingFault? {
         let began = ContinuousClock.now
         let index = record.steps
-        let batch = TrainingBatch(sequences(ofStep: index))
-        model.parameters.zeroGradients()
-        let pass = model.run(batch, backward: true)
-        let norm = optimizer.gradientNorm(compute: model.compute)
-        guard pass.loss.loss.isFinite, norm.isFinite else {
-            throw TrainingError(
-                .diverged,
-                "training diverged at update \(index + 1) of \(steps): loss \(pass.loss.loss), gradient norm \(norm); lower the learning rate (\(options.rate))"
-            )
+        let chosen = sequences(ofStep: index)
+        let pass = gradients(chosen.map(\.sequence))
+        let tokens = chosen.reduce(0) { $0 + $1.sequence.tokens.count }
+        let norm = model.parameters.gradientNorm(compute: model.compute)
+        let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
+        let isFinite = loss.isFinite && norm.isFinite
+        if !isFinite || watch.hasDiverged(loss, isWarm: index >= schedule.warmup) {
+            return TrainingFault(
+                step: index + 1, loss: loss, norm: norm,
+                reason: isFinite
+                    ? "the loss was far above its running mean of \((watch.mean * 1e4).rounded() / 1e4) for \(watch.suspicious) updates"
+                    : "the \(loss.isFinite ? "gradient" : "loss") is not a finite number",
+                parameter: isFinite ? nil : model.parameters.firstNotFinite(), sequences: chosen.map(\.index))
         }
-        let rate = schedule.rate(index)
+        let rate = schedule.rate(index) * (record.rollbacks.last?.rateScale ?? 1)
         optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
-        window.loss += pass.loss.loss
-        window.answerLoss += pass.loss.answerLoss
-        window.hits += pass.loss.hits
-        window.rows += pass.loss.rows
-        window.weight += pass.loss.weight
         record.steps += 1
-        record.tokens += batch.tokens.count
-        record.sequences += batch.starts.count - 1
-        if record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
-        if record.steps % max(1, steps / 200) == 0 || record.steps == steps {
-            let weight = max(window.weight, 1e-9)
-            record.points.append(
-                .init(
-                    step: record.steps, loss: window.loss / weight, answerLoss: window.answerLoss / weight,
-                    accuracy: Double(window.hits) / Double(max(window.rows, 1)), rate: rate, gradientNorm: norm))
-            window = Window()
+        record.tokens += tokens
+        record.sequences += chosen.count
+        if isLast(options.averagingShare) { average?.add(compute: model.compute) }
+        // A run that may end at any validation counts from the last one.
+        if best != nil || record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }
+        let time = seconds(since: began)
+        record.seconds += time
+        window.add(pass, tokens: tokens, seconds: time, rate: rate, gradientNorm: norm)
+        if record.steps % max(1, steps / 200) == 0 || record.steps == steps { addPoint() }
+        return nil
+    }
+
+    private func addPoint() {
+        record.points.append(window.point(step: record.steps))
+        window = Window()
+    }
+
+    /// Sets the gradients of a batch, a micro-batch after the other.
+    private func gradients(_ sequences: [TrainingSequence]) -> TrainableDecoder.PassResult {
+        model.parameters.zeroGradients()
+        let size = options.microBatch > 0 ? options.microBatch : sequences.count
+        let parts = stride(from: 0, to: sequences.count, by: size).map {
+            TrainingBatch(sequences[$0..<min($0 + size, sequences.count)])
         }
-        record.seconds += seconds(since: began)
+        if parts.count == 1 { return model.run(parts[0], backward: true) }
+        let weight = parts.reduce(0) { $0 + $1.totalWeight }
+        let tokens = parts.reduce(0) { $0 + $1.tokens.count }
+        var sum = TrainableDecoder.PassResult(loss: .init())
+        for part in parts {
+            let share = Double(part.tokens.count) / Double(tokens)
+            sum.add(model.run(part, backward: true, weight: weight, share: Float(share)), share: share)
+        }
+        return sum
+    }
+
+    /// Whether the update just made is among the last `share` of the run's.
+    private func isLast(_ share: Double) -> Bool {
+        Double(record.steps) > Double(steps) * (1 - share) || record.steps == steps
     }
 
     /// The sequences of update `index`: a shuffle for each pass, cut into batches that may reach into the next pass.
-    private func sequences(ofStep index: Int) -> [TrainingSequence] {
+    private func sequences(ofStep index: Int) -> [(index: Int, sequence: TrainingSequence)] {
         (index * options.batch..<(index + 1) * options.batch).map { position in
             let (epoch, place) = position.quotientAndRemainder(dividingBy: data.count)
             let index = order(ofEpoch: epoch)[place]
-            return variant?(index, epoch) ?? data[index]
+            return (index, variant?(index, epoch) ?? data[index])
         }
     }
 
@@ -139,65 +191,12 @@ package final class Trainer {
         return cachedOrder.order
     }
 
-    private func validate() {
-        guard !validation.isEmpty else { return }
-        var loss = SoftTargetLoss.Result()
-        var exact = 0
-        for start in stride(from: 0, to: validation.count, by: 32) {
-            let part = validation[start..<min(start + 32, validation.count)]
-            for sequence in part {
-                let pass = model.run(TrainingBatch(CollectionOfOne(sequence)), backward: false).loss
-                loss.answerLoss += pass.answerLoss
-                loss.hits += pass.hits
-                loss.rows += pass.rows
-                loss.weight += pass.weight
-                if pass.hits == pass.rows { exact += 1 }
-            }
-        }
-        record.validations.append(
-            .init(
-                step: record.steps, answerLoss: loss.answerLoss / max(loss.weight, 1e-9),
-                accuracy: Double(loss.hits) / Double(max(loss.rows, 1)),
-                exact: Double(exact) / Double(validation.count)))
-    }
-
     private func addLoads(_ new: [[Int]]) {
-        if loads.isEmpty {
-            loads = new
-        } else {
-            for layer in new.indices {
-                for expert in new[layer].indices { loads[layer][expert] += new[layer][expert] }
-            }
-        }
+        loads.add(new)
         record.expertLoads = loads.map { layer in
             let sum = Double(max(1, layer.reduce(0, +)))
             return layer.map { Double($0) / sum }
         }
-    }
-
-    /// Whether `checkpoint` holds a run of this key and of tensors like these, so that their values don't matter.
-    package static func canResume(key: String, parameters: Parameters, from checkpoint: URL) -> Bool {
-        TrainingCheckpoint.open(key: key, count: parameters.trainedCount, from: checkpoint) != nil
-    }
-
-    private func resume() {
-        guard let checkpoint,
-            let header = TrainingCheckpoint.read(
-                key: key, parameters: model.parameters, optimizer: optimizer, from: checkpoint)
-        else { return }
-        record = header.record
-        window = header.pending
-        loads = header.loads
-        optimizer.step = header.step
-    }
-
-    private func save() throws {
-        guard let checkpoint else { return }
-        try TrainingCheckpoint.write(
-            .init(
-                key: key, step: optimizer.step, count: model.parameters.trainedCount, record: record, pending: window,
-                loads: loads),
-            parameters: model.parameters, optimizer: optimizer, to: checkpoint)
     }
 
     private func seconds(since start: ContinuousClock.Instant) -> Double {

@@ -76,6 +76,8 @@ package struct TrainingBatch {
     package var targets: [SoftTarget] = []
     package var answers: [Int32] = []
     package var weights: [Float] = []
+    /// Σ weight over the targets.
+    var totalWeight: Double { weights.reduce(0) { $0 + Double($1) } }
 
     package init(_ sequences: some Sequence<TrainingSequence>) {
         for sequence in sequences {

@@ -3,8 +3,8 @@ internal import Tensors
 
 /// A training run's whole state in one file: weights, moments, step, record. Written atomically.
 ///
-/// Layout, little-endian: magic, length of a JSON header, the header, three arrays of floats (values, first and second
-/// moments of what trains), the magic again. A file cut short or of another run is refused.
+/// Layout, little-endian: magic, length of a JSON header, the header, arrays of floats (values, first and second
+/// moments of what trains, then the mean and the best of the weights where they are kept), the magic again. A file cut short or of another run is refused.
 struct TrainingCheckpoint {
     private static let magic = Array("UNDRSTCK".utf8)
 
@@ -15,9 +15,14 @@ struct TrainingCheckpoint {
         var record: TrainingRecord
         var pending: Trainer.Window
         var loads: [[Int]]
+        var watch: LossWatch
+        /// Updates in the mean of the weights.
+        var averaged: Int
+        var best: BestWeights.State?
     }
 
-    static func write(_ header: Header, parameters: Parameters, optimizer: AdamW, to file: URL) throws {
+    /// - Parameter blocks: arrays of which the first `header.count` floats are written.
+    static func write(_ header: Header, blocks: [FloatBuffer], to file: URL) throws {
         let temporary = file.appendingPathExtension("partial")
         do {
             var prefix = Data(magic)
@@ -30,9 +35,9 @@ struct TrainingCheckpoint {
             let handle = try FileHandle(forWritingTo: temporary)
             defer { try? handle.close() }
             try handle.write(contentsOf: prefix)
-            for block in [parameters.values, optimizer.first, optimizer.second] {
+            for block in blocks {
                 // Pieces, so that a copy of the whole is never held.
-                let bytes = parameters.trainedCount * 4
+                let bytes = header.count * 4
                 for start in stride(from: 0, to: bytes, by: 1 << 24) {
                     let piece = Data(
                         bytesNoCopy: UnsafeMutableRawPointer(block.base) + start, count: min(1 << 24, bytes - start),
@@ -49,14 +54,14 @@ struct TrainingCheckpoint {
         }
     }
 
-    /// Fills `parameters` and `optimizer` and returns the header; nil where there is no checkpoint of this run.
-    static func read(key: String, parameters: Parameters, optimizer: AdamW, from file: URL) -> Header? {
-        guard let (header, data, start) = open(key: key, count: parameters.trainedCount, from: file) else {
+    /// Fills the blocks and returns the header; nil, and nothing is touched, where there is no checkpoint of this run.
+    static func read(key: String, count: Int, blocks: [FloatBuffer], from file: URL) -> Header? {
+        guard let (header, data, start) = open(key: key, count: count, blocks: blocks.count, from: file) else {
             return nil
         }
-        let bytes = header.count * 4
+        let bytes = count * 4
         data.withUnsafeBytes { memory in
-            for (index, block) in [parameters.values, optimizer.first, optimizer.second].enumerated() {
+            for (index, block) in blocks.enumerated() {
                 UnsafeMutableRawPointer(block.base).copyMemory(
                     from: memory.baseAddress! + start + index * bytes, byteCount: bytes)
             }
@@ -64,18 +69,20 @@ struct TrainingCheckpoint {
         return header
     }
 
-    /// The header of a whole checkpoint of this run, the file, and where its arrays begin; nil where there is none.
-    static func open(key: String, count: Int, from file: URL) -> (header: Header, data: Data, start: Int)? {
+    /// The header of a whole checkpoint of this run, the file, and where its blocks begin; nil where there is none.
+    static func open(key: String, count: Int, blocks: Int, from file: URL) -> (
+        header: Header, data: Data, start: Int
+    )? {
         guard let data = try? Data(contentsOf: file, options: .alwaysMapped), data.count > 24,
             data.prefix(8).elementsEqual(magic), data.suffix(8).elementsEqual(magic)
         else { return nil }
         let length = data.subdata(in: 8..<16).withUnsafeBytes { $0.loadUnaligned(as: UInt64.self).littleEndian }
-        guard length < UInt64(data.count),
+        guard length <= UInt64(data.count - 24),
             let header = try? JSONDecoder().decode(Header.self, from: data.subdata(in: 16..<16 + Int(length))),
             header.key == key, header.count == count
         else { return nil }
         let start = 16 + Int(length)
-        guard data.count == start + 3 * count * 4 + 8 else { return nil }
+        guard data.count == start + blocks * count * 4 + 8 else { return nil }
         return (header, data, start)
     }
 }

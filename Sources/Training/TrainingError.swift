@@ -8,6 +8,8 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
         public static let diverged = Code("diverged")
         /// A checkpoint can't be written or read.
         public static let checkpoint = Code("checkpoint")
+        /// The file of metrics can't be written.
+        public static let metrics = Code("metrics")
         /// There is nothing to train on.
         public static let noData = Code("noData")
         /// A start model doesn't fit what is asked for.

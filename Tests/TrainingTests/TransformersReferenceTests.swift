@@ -86,7 +86,7 @@ struct TransformersReferenceTests {
             let result = decoder.run(batch, backward: true)
             #expect(abs(result.loss.loss / result.loss.weight - expected) < 1e-3)
             optimizer.update(
-                rate: 5e-3, norm: optimizer.gradientNorm(compute: decoder.compute), clip: 1, compute: decoder.compute)
+                rate: 5e-3, norm: parameters.gradientNorm(compute: decoder.compute), clip: 1, compute: decoder.compute)
         }
     }
 }

@@ -53,20 +53,24 @@ extension TaskRun {
             observer.note("layers \(plan.layers.map(String.init).joined(separator: ", ")) of \(source.name)")
             let configuration = try training.configuration(plan)
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
-            // Where there is a checkpoint, nothing is carved only to be written over.
-            var weights = Parameters(TrainableDecoder.specifications(configuration))
-            if !Trainer.canResume(key: key.hexadecimal, parameters: weights, from: checkpoint) {
-                weights = try training.start(plan)
+            let weights = Parameters(TrainableDecoder.specifications(configuration))
+            var isCarved = false
+            func carve() throws {
+                if !isCarved { weights.set(try training.start(plan)) }
+                isCarved = true
             }
             let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
             let pace = try await workspace.stage("pace", key: key) {
-                try Pace.measure(wanted: plan.epochs, seconds: limit) {
+                try carve()
+                return try Pace.measure(wanted: plan.epochs, seconds: limit) {
                     try training.trainer(configuration, parameters: weights.copy(), epochs: plan.epochs)
                 }
             }
             let trainer = try training.trainer(
                 configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
                 observer: TrainingProgress(observer, label: "train"))
+            // Where there is a checkpoint, nothing is carved only to be written over.
+            if !trainer.hasCheckpoint { try carve() }
             _ = try trainer.run()
             let folder = try file("students", key.hexadecimal)
             let contents = ModelContents(

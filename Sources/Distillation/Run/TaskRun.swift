@@ -49,7 +49,9 @@ public final class TaskRun {
     }
 
     public func run() async throws -> Outcome {
-        stageCount = (task.abstain == nil ? 3 : 4) + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
+        stageCount =
+            (task.abstain == nil ? 3 : 4)
+            + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
         for note in data.notes { observer.note(note) }
         if let abstain = task.abstain { try await addOutOfScope(abstain) }
         let base = try openModel(try store.resolve(task.student.base))

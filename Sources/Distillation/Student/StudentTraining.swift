@@ -118,6 +118,8 @@ struct StudentTraining {
         options.rate = Float(training.rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100
+        if training.optimizer == .muon { options.optimizer = .muon }
+        if training.schedule == .wsd { options.schedule = .wsd }
         options.epochs = epochs
         options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
         let decoder = TrainableDecoder(
@@ -130,6 +132,11 @@ struct StudentTraining {
             } : nil
         return try Trainer(
             model: decoder, data: material.rows, validation: held, options: options, variant: variant,
-            checkpoint: checkpoint, key: key, observer: observer)
+            checkpoint: checkpoint, key: key,
+            metrics: checkpoint.map {
+                // Beside the folder of checkpoints.
+                $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
+            },
+            observer: observer)
     }
 }

@@ -35,6 +35,19 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var active: Int
     }
 
+    /// What changes the student's weights.
+    public enum Optimizer: String, Sendable, Hashable, Codable, CaseIterable {
+        case adamw
+        case muon
+    }
+
+    /// How the learning rate goes down.
+    public enum Schedule: String, Sendable, Hashable, Codable, CaseIterable {
+        case cosine
+        /// Warm-up, stable, decay.
+        case wsd
+    }
+
     public struct Training: Sendable, Hashable, Codable {
         /// nil: as many as the budget of arithmetic allows.
         public var epochs: Double?
@@ -43,6 +56,10 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var seed: Int
         /// Stop for time: epochs are cut to what fits, measured at the start.
         public var minutes: Double?
+        /// nil: AdamW.
+        public var optimizer: Optimizer?
+        /// nil: cosine.
+        public var schedule: Schedule?
     }
 
     public struct Economics: Sendable, Hashable, Codable {

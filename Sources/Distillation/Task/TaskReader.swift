@@ -181,7 +181,8 @@ struct TaskReader {
         }
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
-        let training = try root.section("training", keys: ["epochs", "batch", "rate", "seed", "minutes"])
+        let training = try root.section(
+            "training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(
@@ -191,7 +192,8 @@ struct TaskReader {
         var task = TaskDefinition(
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
-            labels: try labels(output, kind: kind), abstain: try abstain(output, kind: kind), inputs: try data?.string("inputs"),
+            labels: try labels(output, kind: kind), abstain: try abstain(output, kind: kind),
+            inputs: try data?.string("inputs"),
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
             teacher: try teacher?.string("model"),
@@ -208,7 +210,9 @@ struct TaskReader {
                 batch: try training?.integer("batch", 1...4096) ?? 32,
                 rate: try training?.number("rate", 1e-7...1) ?? 6e-4,
                 seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,
-                minutes: try training?.number("minutes", 0.1...10_000)),
+                minutes: try training?.number("minutes", 0.1...10_000),
+                optimizer: try training?.choice("optimizer", TaskDefinition.Optimizer.self),
+                schedule: try training?.choice("schedule", TaskDefinition.Schedule.self)),
             metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
             retain: try quality?.number("retain", 0...1) ?? 0.98,
             confidence: try quality?.number("confidence", 0.5...0.9999) ?? 0.95,

@@ -115,9 +115,9 @@ package struct TrainableBlock {
     package func backward(
         _ dx: Floats, dNormed: Floats, batch: TrainingBatch, rope: RotaryTable, saved: Saved, balance: Float, z: Float,
         needsInput: Bool, work: Floats, compute: Compute, scratch: ScratchBuffer
-    ) -> (balance: Double, z: Double) {
+    ) -> Router.Extra {
         let tokens = batch.tokens.count
-        var extra = (balance: 0.0, z: 0.0)
+        var extra = Router.Extra()
         switch feedForward {
         case .dense(let layer):
             guard let dense = saved.dense else { preconditionFailure("saved values of another layer") }

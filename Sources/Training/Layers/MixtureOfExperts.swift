@@ -142,7 +142,7 @@ package struct MixtureOfExpertsLayer {
     package func backward(
         x: Floats, dResidual: Floats, dx: Floats, tokens: Int, saved: Saved, balance: Float, z: Float, work: Floats,
         compute: Compute
-    ) -> (balance: Double, z: Double) {
+    ) -> Router.Extra {
         let dispatch = saved.dispatch
         let slots = dispatch.tokens.count
         let sharedWidth = shared?.width ?? 0

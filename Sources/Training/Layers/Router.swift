@@ -32,6 +32,16 @@ package struct Router {
         var weights: [Float]
     }
 
+    /// What a backward pass says of the routing, before any coefficients.
+    package struct Extra {
+        /// The load-balance loss, 1 where all experts are asked equally.
+        var balance = 0.0
+        /// The z-loss.
+        var z = 0.0
+        /// Mean entropy of the tokens' probabilities, in nats: log E where the router knows nothing.
+        var entropy = 0.0
+    }
+
     package func forward(
         x: Floats, tokens: Int, probabilities: Floats, lse: Floats, compute: Compute
     ) -> Saved {
@@ -80,24 +90,22 @@ package struct Router {
     ///   - dWeights: gradient of `saved.weights`.
     ///   - balance, z: coefficients of the extra losses, already divided by what they are averaged over beside the tokens.
     ///   - work: room for T · E.
-    /// - Returns: the extra losses' values, before their coefficients.
     @discardableResult
     package func backward(
         x: Floats, dx: Floats, tokens: Int, saved: Saved, dWeights: [Float], balance: Float, z: Float, work: Floats,
         compute: Compute
-    ) -> (balance: Double, z: Double) {
+    ) -> Extra {
         var fraction = [Float](repeating: 0, count: experts)
         for expert in saved.chosen { fraction[Int(expert)] += 1 }
         for expert in 0..<experts { fraction[expert] /= Float(max(saved.chosen.count, 1)) }
-        var balanceLoss = 0.0
-        var zLoss = 0.0
+        var extra = Extra()
         let perToken = 1 / Float(max(tokens, 1))
         for token in 0..<tokens {
             let p = saved.probabilities + token * experts
             let d = work + token * experts
             for expert in 0..<experts {
                 d[expert] = balance * Float(experts) * fraction[expert] * perToken
-                balanceLoss += Double(Float(experts) * fraction[expert] * perToken * p[expert])
+                extra.balance += Double(Float(experts) * fraction[expert] * perToken * p[expert])
             }
             let pairs = token * active..<(token + 1) * active
             if normalizes {
@@ -113,8 +121,11 @@ package struct Router {
             }
             var inner: Float = 0
             for expert in 0..<experts { inner += d[expert] * p[expert] }
+            for expert in 0..<experts where p[expert] > 0 {
+                extra.entropy -= Double(p[expert] * logf(p[expert]))
+            }
             let lse = saved.lse[token]
-            zLoss += Double(lse * lse * perToken)
+            extra.z += Double(lse * lse * perToken)
             for expert in 0..<experts {
                 d[expert] = p[expert] * (d[expert] - inner) + 2 * z * perToken * lse * p[expert]
             }
@@ -128,6 +139,7 @@ package struct Router {
                 .weightGradient(dy: work, x: x, dw: gradient, rows: tokens, input: width, output: experts))
         }
         compute.run(products)
-        return (balanceLoss, zLoss)
+        extra.entropy /= Double(max(tokens, 1))
+        return extra
     }
 }

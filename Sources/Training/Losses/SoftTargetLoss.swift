@@ -6,6 +6,7 @@ package import Tensors
 ///
 /// For a target q over named tokens K and a tail t: `L = -Σ_K q·log p - t·log(1 - Σ_K p)`, so that
 /// `dL/dz = p - q` on K and `p - t·p / (1 - Σ_K p)` elsewhere (the tail as one bucket).
+/// With label smoothing ε (Szegedy et al. 2016) it is `(1 - ε)·L - ε/V·Σ log p`.
 /// Logits exist only for rows that have a target, a block of rows at a time.
 package struct SoftTargetLoss {
     /// Sums over rows.
@@ -27,11 +28,13 @@ package struct SoftTargetLoss {
     /// - Parameters:
     ///   - hidden: [rows, W], normed rows.
     ///   - head: the projection [V, W].
+    ///   - smoothing: ε.
     ///   - dHidden: [rows, W], written; nil: evaluation only.
     ///   - scale: what the gradient of the weighted sum is multiplied with, usually 1 / Σ weight.
     package static func run(
         hidden: Floats, rows: Int, width: Int, head: Floats, headGradient: Floats?, vocabulary: Int,
-        batch: TrainingBatch, scale: Float, dHidden: Floats?, logits: ScratchBuffer, compute: Compute
+        batch: TrainingBatch, scale: Float, smoothing: Float = 0, dHidden: Floats?, logits: ScratchBuffer,
+        compute: Compute
     ) -> Result {
         var total = Result()
         var first = 0
@@ -45,7 +48,7 @@ package struct SoftTargetLoss {
                 let parts = Unshared(parts)
                 compute.rows(count, grain: 4) { range in
                     for row in range {
-                        parts.value[row] = one(z + row * vocabulary, vocabulary, batch, first + row, scale)
+                        parts.value[row] = one(z + row * vocabulary, vocabulary, batch, first + row, scale, smoothing)
                     }
                 }
             }
@@ -75,9 +78,9 @@ package struct SoftTargetLoss {
     }
 
     /// One row: logits become their gradient.
-    private static func one(_ z: Floats, _ vocabulary: Int, _ batch: TrainingBatch, _ row: Int, _ scale: Float)
-        -> Result
-    {
+    private static func one(
+        _ z: Floats, _ vocabulary: Int, _ batch: TrainingBatch, _ row: Int, _ scale: Float, _ smoothing: Float
+    ) -> Result {
         var result = Result()
         let answer = Int(batch.answers[row])
         let target = batch.targets[row]
@@ -88,6 +91,10 @@ package struct SoftTargetLoss {
         for token in 0..<vocabulary where z[token] > right || z[token].isNaN {
             isHit = false
             break
+        }
+        var mean = 0.0
+        if smoothing > 0 {
+            for token in 0..<vocabulary { mean += Double(z[token]) / Double(vocabulary) }
         }
         let lse = uk_softmax_row(z, vocabulary)
         result.hits = isHit ? 1 : 0
@@ -101,12 +108,18 @@ package struct SoftTargetLoss {
         }
         let outside = max(1 - named, 1e-7)
         if target.tail > 0 { loss -= Double(target.tail) * log(Double(outside)) }
+        if smoothing > 0 { loss += Double(smoothing) * (Double(lse) - mean - loss) }
         result.loss = Double(weight) * loss
         let factor = weight * scale
         let keep = target.tokens.map { z[Int($0)] }
-        uk_scale(z, vocabulary, factor * (1 - target.tail / outside))
+        let kept = 1 - smoothing
+        uk_scale(z, vocabulary, factor * (kept * (1 - target.tail / outside) + smoothing))
         for (place, token) in target.tokens.enumerated() {
-            z[Int(token)] = factor * (keep[place] - target.probabilities[place])
+            z[Int(token)] = factor * (keep[place] - kept * target.probabilities[place])
+        }
+        if smoothing > 0 {
+            let spread = factor * smoothing / Float(vocabulary)
+            for token in 0..<vocabulary { z[token] -= spread }
         }
         return result
     }

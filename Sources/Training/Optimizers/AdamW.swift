@@ -3,7 +3,7 @@ internal import Foundation
 package import Tensors
 
 /// AdamW (Loshchilov & Hutter 2019) over a block of parameters, with clipping by the global norm.
-package final class AdamW {
+package final class AdamW: Optimizer {
     package var beta1: Float = 0.9
     package var beta2: Float = 0.99
     package var epsilon: Float = 1e-8
@@ -14,28 +14,17 @@ package final class AdamW {
     /// Updates made.
     package var step = 0
     private let parameters: Parameters
+    private let covers: (ParameterSpecification) -> Bool
 
-    package init(_ parameters: Parameters, decay: Float) {
+    /// - Parameter covers: which of the trained parameters it changes.
+    package init(
+        _ parameters: Parameters, decay: Float, covers: @escaping (ParameterSpecification) -> Bool = { _ in true }
+    ) {
+        self.covers = covers
         self.parameters = parameters
         self.decay = decay
         first = FloatBuffer(count: parameters.trainedCount)
         second = FloatBuffer(count: parameters.trainedCount)
-    }
-
-    /// The gradient's norm over all trained parameters; sums are in Double, over pieces of fixed size.
-    package func gradientNorm(compute: Compute) -> Double {
-        let piece = 1 << 16
-        let count = parameters.trainedCount
-        let pieces = (count + piece - 1) / piece
-        var sums = [Double](repeating: 0, count: pieces)
-        sums.withUnsafeMutableBufferPointer { sums in
-            let sums = Unshared(sums)
-            compute.pool.run(pieces) { index, _ in
-                let start = index * piece
-                sums.value[index] = uk_sum_of_squares(parameters.gradients.base + start, min(piece, count - start))
-            }
-        }
-        return sums.reduce(0, +).squareRoot()
     }
 
     /// One update. Gradients are scaled down to `clip` where their norm is above it.
@@ -46,7 +35,7 @@ package final class AdamW {
         let correction2 = Float(1 - pow(Double(beta2), Double(step)))
         let piece = 1 << 16
         var pieces: [(offset: Int, count: Int, decay: Float)] = []
-        for entry in parameters.entries where entry.specification.trains {
+        for entry in parameters.entries where entry.specification.trains && covers(entry.specification) {
             let count = entry.specification.count
             for start in stride(from: 0, to: count, by: piece) {
                 pieces.append(
@@ -59,28 +48,5 @@ package final class AdamW {
                 parameters.values.base + offset, parameters.gradients.base + offset, first.base + offset,
                 second.base + offset, count, rate, beta1, beta2, epsilon, decay, correction1, correction2, scale)
         }
-    }
-}
-
-/// The learning rate over a run: linear warm-up, then a cosine down to a share of the peak (Loshchilov & Hutter 2017).
-public struct CosineSchedule: Sendable, Hashable, Codable {
-    public var peak: Float
-    public var warmup: Int
-    public var steps: Int
-    /// What is left at the end, as a share of the peak.
-    public var floor: Float
-
-    public init(peak: Float, warmup: Int, steps: Int, floor: Float = 0.05) {
-        self.peak = peak
-        self.warmup = warmup
-        self.steps = steps
-        self.floor = floor
-    }
-
-    /// The rate of update `step`, counted from 0.
-    public func rate(_ step: Int) -> Float {
-        if step < warmup { return peak * Float(step + 1) / Float(warmup) }
-        let progress = min(1, Double(step - warmup) / Double(max(1, steps - warmup)))
-        return peak * (floor + (1 - floor) * Float(0.5 * (1 + cos(.pi * progress))))
     }
 }
