@@ -78,9 +78,9 @@ public final class TaskRun {
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
             base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil, labels: labels)
-        let student = try await studentEvaluation(trained)
+        let (student, files) = try await calibrate(studentEvaluation(trained), of: trained)
         return try finish(
-            trained, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
+            files, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
             teachers: teachers)
     }
 
