@@ -108,6 +108,27 @@ struct TaskRunTests {
         #expect(files[0] == files[1])
     }
 
+    /// Rows that were made up reach the student, whoever else teaches it.
+    @Test(arguments: [("label", true), ("text", false)])
+    func aRunLearnsFromWhatWasMadeUp(kind: String, teacher: Bool) async throws {
+        let folder = try folder(kind: kind, teacher: teacher, answer: label)
+        func run() throws -> TaskRun {
+            try TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet())
+        }
+        let before = try await run().run().certificate
+        #expect(!before.data.contains { $0.name == "synthetic" })
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml + "\nsynthesis: {rows: 15, methods: [noise]}", "task.yaml")
+        let report = try await run().synthesize()
+        #expect(report.rows == 15)
+        let after = try await run().run().certificate
+        #expect(after.data.first { $0.name == "synthetic" }?.rows == 15)
+        #expect(after.data.first { $0.name == "train" }?.rows == before.data.first { $0.name == "train" }?.rows)
+        #expect(after.trainingTokens > before.trainingTokens)
+        #expect(try await run().run().didNothing)
+    }
+
     @Test func aJSONTaskRuns() async throws {
         let folder = try folder(kind: "json", teacher: true) {
             "{\"colour\":\"\($0.hasPrefix("red") ? "red" : "none")\",\"size\":2}"

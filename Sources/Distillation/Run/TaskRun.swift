@@ -77,7 +77,8 @@ public final class TaskRun {
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
-            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil, labels: labels)
+            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil,
+            labels: adding(syntheticTo: labels))
         let (student, files) = try await calibrate(studentEvaluation(trained), of: trained)
         return try finish(
             files, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,

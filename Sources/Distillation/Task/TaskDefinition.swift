@@ -59,6 +59,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public var kind: OutputKind
     /// Empty: taken from the training answers.
     public var labels: [String]
+    /// The label of what is out of scope.
+    public var abstain: String?
     public var inputs: String?
     public var train: String?
     public var validation: String?
@@ -70,6 +72,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// A teacher behind OpenAI's API instead of a local one.
     public var endpoint: Endpoint?
     public var budget: Budget?
+    /// Rows to make up and to learn from; nil: none.
+    public var synthesis: Synthesis?
     public var student: Student
     public var training: Training
     public var metric: Metric

@@ -160,7 +160,7 @@ struct TaskReader {
             self, node, "",
             keys: [
                 "name", "industry", "instruction", "output", "data", "teacher", "student", "training", "quality",
-                "economics",
+                "economics", "synthesis",
             ])
         guard let name = try root.string("name") else { throw TaskError("'name' is missing", file: file) }
         guard let output = try root.section("output", keys: ["kind", "labels", "abstain", "schema"]) else {
@@ -223,6 +223,8 @@ struct TaskReader {
             throw error(node, "'quality.metric' \(task.metric.rawValue) needs labels; for \(kind.rawValue) it is exact")
         }
         if kind == .label, task.metric == .exact { task.metric = .accuracy }
+        task.abstain = try abstain(output, kind: kind, labels: task.labels)
+        task.synthesis = try synthesis(root)
         if task.student.active > task.student.routed, let node = experts?.node("active") {
             throw error(node, "'student.experts.active' is more than the \(task.student.routed) routed ones")
         }
