@@ -24,6 +24,8 @@ struct Predict: ParsableCommand {
         let package = try StudentPackage(folder: URL(fileURLWithPath: student))
         let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
         let model = try package.model(pool: pool)
+        let calibration = try Calibration(package: package.folder)
+        let alternatives = calibration?.needsProbabilities == true ? package.format.labels.count : 0
         let data: Data
         if let input {
             guard let contents = FileManager.default.contents(atPath: input) else {
@@ -38,7 +40,8 @@ struct Predict: ParsableCommand {
         // Parts, so that a long file needs no more memory than a short one for its tokens.
         for start in stride(from: 0, to: inputs.count, by: 1024) {
             let part = Array(inputs[start..<min(start + 1024, inputs.count)])
-            for answer in try model.answer(part) {
+            for var answer in try model.answer(part, alternatives: alternatives) {
+                if let calibration { answer.confidence = calibration.confidence(answer, kind: package.format.kind) }
                 text += PredictionInput.line(answer, kind: package.format.kind) + "\n"
             }
             if output == nil {

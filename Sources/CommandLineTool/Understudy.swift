@@ -8,6 +8,6 @@ struct Understudy: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Demo.self, Run.self, Label.self, Predict.self, Chat.self, Serve.self, Models.self, Benchmark.self,
-            Import.self, TeacherSimulatorCommand.self,
+            Import.self, Synthesize.self, Review.self, TeacherSimulatorCommand.self,
         ])
 }

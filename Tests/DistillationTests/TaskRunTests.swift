@@ -53,7 +53,7 @@ struct TaskRunTests {
         #expect(systems.student.interval[0] <= systems.student.value)
         for name in [
             "config.json", "model.safetensors", "tokenizer.json", "student.gguf", "understudy.json", "task.yaml",
-            "certificate.json", "report.html",
+            "certificate.json", "report.html", "calibration.json",
         ] {
             #expect(
                 FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent(name).path), "\(name)")
@@ -61,6 +61,15 @@ struct TaskRunTests {
         let model = try StudentPackage(folder: outcome.package).model(pool: WorkerPool(threadCount: 2))
         let answers = try model.answer(["red cold thing", "new new thing"])
         #expect(answers.allSatisfy { ["hot", "other"].contains($0.output) && $0.confidence > 0.4 })
+
+        // The confidences it was measured with are those that `predict` gives.
+        let measured = try #require(systems.student.calibration)
+        #expect(measured.after.bins.reduce(0) { $0 + $1.count } == 12 && measured.before.bins.count == 15)
+        #expect(measured.source == "training" && measured.rows == 40)
+        let calibration = try #require(try Calibration(package: outcome.package))
+        #expect(calibration.method.rawValue == measured.method && calibration.temperature == measured.temperature)
+        let page = try String(contentsOf: outcome.report, encoding: .utf8)
+        #expect(page.contains("expected calibration error"))
 
         let second = Quiet()
         let again = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
@@ -113,6 +122,27 @@ struct TaskRunTests {
             files.append(try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors")))
         }
         #expect(files[0] == files[1])
+    }
+
+    /// Rows that were made up reach the student, whoever else teaches it.
+    @Test(arguments: [("label", true), ("text", false)])
+    func aRunLearnsFromWhatWasMadeUp(kind: String, teacher: Bool) async throws {
+        let folder = try folder(kind: kind, teacher: teacher, answer: label)
+        func run() throws -> TaskRun {
+            try TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet())
+        }
+        let before = try await run().run().certificate
+        #expect(!before.data.contains { $0.name == "synthetic" })
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml + "\nsynthesis: {rows: 15, methods: [noise]}", "task.yaml")
+        let report = try await run().synthesize()
+        #expect(report.rows == 15)
+        let after = try await run().run().certificate
+        #expect(after.data.first { $0.name == "synthetic" }?.rows == 15)
+        #expect(after.data.first { $0.name == "train" }?.rows == before.data.first { $0.name == "train" }?.rows)
+        #expect(after.trainingTokens > before.trainingTokens)
+        #expect(try await run().run().didNothing)
     }
 
     @Test func aJSONTaskRuns() async throws {

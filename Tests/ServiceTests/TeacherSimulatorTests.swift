@@ -6,7 +6,7 @@ import Testing
 import Tokenizers
 
 /// A folder that goes away with the value.
-private final class Folder: Sendable {
+final class Folder: Sendable {
     let url: URL
 
     init() throws {
@@ -22,7 +22,7 @@ private final class Folder: Sendable {
 }
 
 /// Runs a simulator for as long as `body` takes.
-private func withSimulator<Value: Sendable>(
+func withSimulator<Value: Sendable>(
     _ change: (inout TeacherSimulator.Configuration) -> Void,
     _ body: @Sendable @escaping (TeacherSimulator, URL) async throws -> Value
 ) async throws -> Value {

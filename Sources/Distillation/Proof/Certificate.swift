@@ -22,6 +22,8 @@ public struct Certificate: Sendable, Codable {
         public var usdPerMillionRequests: Double
         /// Whether the cost is the task's price for tokens, not this machine's time.
         public var isPriced: Bool
+        /// How far its confidences are what they say; nil where they are not calibrated.
+        public var calibration: CalibrationMeasurement?
     }
 
     public struct Systems: Sendable, Codable {

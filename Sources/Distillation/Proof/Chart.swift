@@ -88,10 +88,10 @@ enum Chart {
             "<svg width=\"\(width)\" height=\"\(height)\" viewBox=\"0 0 \(width) \(height)\" role=\"img\"><title>Share of tokens by layer and expert</title>\(content)</svg>"
     }
 
-    private static func number(_ value: Double) -> String { String(format: "%.1f", value) }
+    static func number(_ value: Double) -> String { String(format: "%.1f", value) }
 
     /// A drawing's coordinates.
-    private struct Frame {
+    struct Frame {
         static let width = 720.0
         static let height = 320.0
         let x: ClosedRange<Double>

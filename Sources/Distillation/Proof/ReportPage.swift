@@ -55,6 +55,9 @@ struct ReportPage {
                         "Share of a layer’s tokens that each routed expert worked on; even would be \(Format.percent(1 / Double(max(1, record.expertLoads[0].count)), digits: 0))."
                     ))
         }
+        if let calibration = c.systems.student.calibration {
+            body += section("Confidence", Chart.reliability(calibration) + HTML.note(confidenceNote(calibration)))
+        }
         if !confusions.isEmpty {
             let rows = confusions.map { [$0.expected, $0.answered, "\($0.count)"] }
             body += section("Confusions", HTML.table(["should be", "was", "times"], rows, numbers: [2]))
@@ -85,6 +88,20 @@ struct ReportPage {
         let star = certificate.systems.all.contains(where: \.isPriced) ? " * at the task’s price for tokens." : ""
         return
             "\(certificate.testRows) test rows; the lines show \(Format.percent(task.confidence, digits: 0)) intervals on one scale. Costs are this machine’s time at \(Format.dollars(task.economics.usdPerCoreHour)) a core hour.\(star)"
+    }
+
+    private func confidenceNote(_ calibration: CalibrationMeasurement) -> String {
+        let before = calibration.before
+        let after = calibration.after
+        let how =
+            switch calibration.method {
+            case "none": "as the student gives them"
+            case "temperature": String(format: "at temperature %.2f", calibration.temperature)
+            default: String(format: "at temperature %.2f, then isotonic", calibration.temperature)
+            }
+        let learnt = calibration.source == "training" ? ", which the student has learnt from: there are no others" : ""
+        return
+            "Bars: confidences \(how), fitted to \(calibration.rows) \(calibration.source) rows\(learnt). Dashed: the student’s own probabilities. On the diagonal they mean what they say. On the test set, expected calibration error \(Format.quality(before.expectedCalibrationError)) before and \(Format.quality(after.expectedCalibrationError)) after (15 bins of equal width), Brier score \(Format.quality(before.brierScore)) and \(Format.quality(after.brierScore))."
     }
 
     private var systemsTable: String {

@@ -16,6 +16,8 @@ struct SystemRun: Sendable, Codable {
     var parameters: Int
     var activeParameters: Int
     var bytes: Int
+    /// What calibrating did to the confidences, where it was done.
+    var calibration: CalibrationMeasurement?
 
     /// Runs a system: some requests one by one, then all together.
     static func measure(
@@ -61,6 +63,7 @@ struct SystemRun: Sendable, Codable {
             p50Milliseconds: Statistics.quantile(sorted, 0.5), p95Milliseconds: Statistics.quantile(sorted, 0.95),
             requestsPerSecond: perSecond, inputTokens: Double(inputTokens) / count,
             outputTokens: Double(outputTokens) / count, parameters: parameters, activeParameters: activeParameters,
-            megabytes: Double(bytes) / 1e6, usdPerMillionRequests: isPriced ? priced : machine, isPriced: isPriced)
+            megabytes: Double(bytes) / 1e6, usdPerMillionRequests: isPriced ? priced : machine, isPriced: isPriced,
+            calibration: calibration)
     }
 }

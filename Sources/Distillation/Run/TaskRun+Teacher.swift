@@ -44,7 +44,7 @@ extension TaskRun {
             }
             let run = try await stage("teacher", "teacher as it came", key: key, summary: quality) {
                 let teacher = try open()
-                try note(teacher.estimate(data.test.map(\.input) + data.inputs), of: endpoint)
+                try note(teacher.estimate(data.test.map(\.input) + askedInputs), of: endpoint)
                 return try await teacher.measured(on: data.test.map(\.input), progress: advance)
             }
             return (run, try await endpointLabels(endpoint, vocabulary: vocabulary, open: open))
@@ -100,25 +100,26 @@ extension TaskRun {
     private func endpointLabels(
         _ endpoint: TaskDefinition.Endpoint, vocabulary: StudentVocabulary?, open: () throws -> EndpointTeacher
     ) async throws -> Labels {
+        let inputs = askedInputs
         let key = try key("label") {
             try $0.add("endpoint", encoding: [endpoint.url, endpoint.model, String(endpoint.examples)])
             try $0.add("budget", encoding: task.budget)
             $0.add("instruction", task.instruction)
             $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
-            $0.add("inputs", data.inputs)
+            $0.add("inputs", inputs)
         }
         // Other outcomes are no reason to train again when the answers are the same.
         var labels = try await stage(
             "label", "teacher labels", key: key, summary: { (labels: Labels) in "\(labels.count) answers" }
         ) {
-            let outcome = try await open().ask(data.inputs) { done in
+            let outcome = try await open().ask(inputs) { done in
                 observer.stageAdvanced(
-                    Double(done) / Double(max(1, data.inputs.count)), detail: "\(done) of \(data.inputs.count) answers")
+                    Double(done) / Double(max(1, inputs.count)), detail: "\(done) of \(inputs.count) answers")
             }
             if let spent = outcome.spent {
                 observer.note(
-                    "the teacher's budget (\(spent)) is spent: \(outcome.answered) of \(data.inputs.count) inputs have an answer"
+                    "the teacher's budget (\(spent)) is spent: \(outcome.answered) of \(inputs.count) inputs have an answer"
                 )
             }
             if let refusal = outcome.refusal {
@@ -128,10 +129,10 @@ extension TaskRun {
         }
         let prompt = EndpointPrompt(task, endpoint: endpoint, labels: data.labels, examples: data.train)
         let reader = EndpointAnswerReader(kind: task.kind, labels: data.labels)
-        let stored = try EndpointTeacher.stored(data.inputs, prompt: prompt, reader: reader, workspace: workspace)
+        let stored = try EndpointTeacher.stored(inputs, prompt: prompt, reader: reader, workspace: workspace)
         let numbers = try vocabulary.map { try labelTokens($0) } ?? [:]
         var unread = 0
-        for (input, answered) in zip(data.inputs, stored) {
+        for (input, answered) in zip(inputs, stored) {
             guard let answered else { continue }
             guard let reading = answered.reading, var answer = EndpointTeacher.taskAnswer(answered) else {
                 unread += 1
@@ -203,12 +204,13 @@ extension TaskRun {
                 file: task.folder.appendingPathComponent("task.yaml").path)
         }
         stageCount = 1
+        let inputs = askedInputs
         return try await withTeacher(endpoint) { open in
-            try note(open().estimate(data.inputs), of: endpoint)
+            try note(open().estimate(inputs), of: endpoint)
             let labels = try await endpointLabels(endpoint, vocabulary: nil, open: open)
             let totals = try workspace.callTotals()
             return LabelOutcome(
-                inputs: data.inputs.count, answers: labels.rows.count, calls: totals.answered, lostCalls: totals.lost,
+                inputs: inputs.count, answers: labels.rows.count, calls: totals.answered, lostCalls: totals.lost,
                 cutOffCalls: totals.open, inputTokens: totals.inputTokens, outputTokens: totals.outputTokens,
                 usd: totals.usd)
         }

@@ -80,10 +80,11 @@ public final class TaskRun {
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
-            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil, labels: labels)
-        let student = try await studentEvaluation(trained)
+            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil,
+            labels: adding(syntheticTo: labels))
+        let (student, files) = try await calibrate(studentEvaluation(trained), of: trained)
         return try finish(
-            trained, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
+            files, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
             teachers: teachers)
     }
 

@@ -1,5 +1,4 @@
 internal import Foundation
-internal import Tokenizers
 
 /// One row: what comes in, and what the answer should be.
 public struct Example: Sendable, Hashable, Codable {
@@ -20,6 +19,8 @@ public struct Dataset: Sendable {
     public var test: [Example] = []
     /// Unlabelled.
     public var inputs: [String] = []
+    /// Rows that were made up, where the task asks for them; their inputs stand among `inputs`, too.
+    package private(set) var synthetic: [SyntheticRow] = []
     /// Labels in their order; empty unless the task's kind is label.
     public var labels: [String] = []
     /// What was left out, and why, in words for the report.
@@ -73,6 +74,29 @@ public struct Dataset: Sendable {
         }
         if test.isEmpty { cutTest(seed: task.training.seed) }
         if validation.isEmpty { cutValidation(seed: task.training.seed) }
+        try addSynthetic(task)
+    }
+
+    /// Takes in what `synthesize` left in the workspace. The test and validation sets may be others since then.
+    private mutating func addSynthetic(_ task: TaskDefinition) throws {
+        guard task.synthesis != nil else { return }
+        let file = SyntheticFile(folder: task.folder)
+        guard file.exists else {
+            notes.append("'synthesis' is asked for, but nothing was made up yet: run `understudy synthesize` first")
+            return
+        }
+        let rows = try file.read(kind: task.kind, labels: labels)
+        let held = Decontamination((test + validation).map(\.input))
+        var known = Set((train.map(\.input) + inputs).map { Dataset.normal($0) })
+        for row in rows where held.match(row.input) == nil && known.insert(Dataset.normal(row.input)).inserted {
+            synthetic.append(row)
+            inputs.append(row.input)
+        }
+        if synthetic.count < rows.count {
+            notes.append(
+                "\(rows.count - synthetic.count) synthetic rows were left out: they are known, or near the test or validation set"
+            )
+        }
     }
 
     /// Case and spaces do not make an input another one.
@@ -106,106 +130,6 @@ public struct Dataset: Sendable {
     }
 }
 
-/// Reads JSON lines.
-struct RowReader {
-    let kind: TaskDefinition.OutputKind
-    /// Allowed labels; empty: all.
-    var labels: [String]
-
-    private static let rowLimit = 1 << 16
-
-    func examples(_ url: URL) throws -> [Example] {
-        let allowed = Set(labels)
-        return try rows(url) { value, line in
-            let input = try self.input(value, url, line)
-            guard let output = value["output"] else {
-                throw TaskError("'output' is missing", file: url.path, line: line)
-            }
-            switch self.kind {
-            case .label:
-                guard let label = output.stringValue, !label.isEmpty else {
-                    throw TaskError("'output' must be a label", file: url.path, line: line)
-                }
-                guard allowed.isEmpty || allowed.contains(label) else {
-                    let nearest = Similarity.nearest(label, in: self.labels).map { "; did you mean '\($0)'?" } ?? ""
-                    throw TaskError(
-                        "the label '\(label)' is not in the task's list\(nearest)", file: url.path, line: line)
-                }
-                return Example(input: input, output: label)
-            case .text:
-                guard let text = output.stringValue else {
-                    throw TaskError("'output' must be text", file: url.path, line: line)
-                }
-                return Example(input: input, output: text)
-            case .json:
-                return Example(input: input, output: output.text)
-            }
-        }
-    }
-
-    func inputs(_ url: URL) throws -> [String] {
-        try rows(url) { value, line in try self.input(value, url, line) }
-    }
-
-    func inputs(_ data: Data, file: String) throws -> [String] {
-        let url = URL(fileURLWithPath: file)
-        return try rows(data, url) { value, line in try self.input(value, url, line) }
-    }
-
-    private func input(_ value: JSONValue, _ url: URL, _ line: Int) throws -> String {
-        guard let input = value["input"] else { throw TaskError("'input' is missing", file: url.path, line: line) }
-        switch input {
-        case .string(let text):
-            guard text.contains(where: { !$0.isWhitespace }) else {
-                throw TaskError("'input' is empty", file: url.path, line: line)
-            }
-            return text
-        case .array(let messages):
-            let lines = try messages.map { message in
-                guard let role = message["role"]?.stringValue, let content = message["content"]?.stringValue else {
-                    throw TaskError("a message of 'input' must have 'role' and 'content'", file: url.path, line: line)
-                }
-                return messages.count == 1 ? content : "\(role): \(content)"
-            }
-            guard !lines.isEmpty else { throw TaskError("'input' is empty", file: url.path, line: line) }
-            return lines.joined(separator: "\n")
-        default:
-            throw TaskError("'input' must be text or a list of messages", file: url.path, line: line)
-        }
-    }
-
-    private func rows<Row>(_ url: URL, _ read: (JSONValue, Int) throws -> Row) throws -> [Row] {
-        let data: Data
-        do {
-            data = try Data(contentsOf: url, options: .alwaysMapped)
-        } catch {
-            throw TaskError("cannot be read: \(error.localizedDescription)", file: url.path)
-        }
-        return try rows(data, url, read)
-    }
-
-    private func rows<Row>(_ data: Data, _ url: URL, _ read: (JSONValue, Int) throws -> Row) throws -> [Row] {
-        var result: [Row] = []
-        var line = 0
-        for bytes in data.split(separator: 0x0A, omittingEmptySubsequences: false) {
-            line += 1
-            if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
-            guard bytes.count <= Self.rowLimit else {
-                throw TaskError(
-                    "the row has \(bytes.count) bytes, at most \(Self.rowLimit) are allowed", file: url.path, line: line
-                )
-            }
-            do {
-                result.append(try read(try JSONParser.parse(bytes), line))
-            } catch let failure as JSONParser.Failure {
-                throw TaskError("not a JSON object: \(failure)", file: url.path, line: line)
-            }
-        }
-        guard !result.isEmpty else { throw TaskError("there are no rows in it", file: url.path) }
-        return result
-    }
-}
-
 extension Dataset {
     /// What everything that learns from the gold depends on.
     var trainKey: ContentKey { Dataset.key(train + validation) }
@@ -225,7 +149,13 @@ extension Dataset {
         [
             ("train", train.count, Dataset.key(train)), ("validation", validation.count, Dataset.key(validation)),
             ("test", test.count, Dataset.key(test)),
+            (
+                "synthetic", synthetic.count,
+                Dataset.key(synthetic.map { Example(input: $0.input, output: $0.output) })
+            ),
             ("inputs", inputs.count, ContentKey.of { $0.add("inputs", inputs) }),
-        ].map { Certificate.DataSet(name: $0.0, rows: $0.1, sha256: $0.2.hexadecimal) }
+        ].filter { $0.0 != "synthetic" || $0.1 > 0 }.map {
+            Certificate.DataSet(name: $0.0, rows: $0.1, sha256: $0.2.hexadecimal)
+        }
     }
 }

@@ -89,6 +89,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// A teacher behind OpenAI's API instead of a local one.
     public var endpoint: Endpoint?
     public var budget: Budget?
+    /// Rows to make up and to learn from; nil: none.
+    public var synthesis: Synthesis?
     public var student: Student
     public var training: Training
     public var metric: Metric

@@ -160,7 +160,7 @@ struct TaskReader {
             self, node, "",
             keys: [
                 "name", "industry", "instruction", "output", "data", "teacher", "student", "training", "quality",
-                "economics",
+                "economics", "synthesis",
             ])
         guard let name = try root.string("name") else { throw TaskError("'name' is missing", file: file) }
         guard let output = try root.section("output", keys: ["kind", "labels", "abstain", "schema"]) else {
@@ -192,7 +192,7 @@ struct TaskReader {
         var task = TaskDefinition(
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
-            labels: try labels(output, kind: kind), abstain: try abstain(output, kind: kind),
+            labels: try labels(output, kind: kind),
             inputs: try data?.string("inputs"),
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
@@ -227,6 +227,8 @@ struct TaskReader {
             throw error(node, "'quality.metric' \(task.metric.rawValue) needs labels; for \(kind.rawValue) it is exact")
         }
         if kind == .label, task.metric == .exact { task.metric = .accuracy }
+        task.abstain = try abstain(output, kind: kind, labels: task.labels)
+        task.synthesis = try synthesis(root)
         if task.student.active > task.student.routed, let node = experts?.node("active") {
             throw error(node, "'student.experts.active' is more than the \(task.student.routed) routed ones")
         }
@@ -270,17 +272,6 @@ struct TaskReader {
             guard seen.insert(label).inserted else { throw error(node, "the label '\(label)' occurs twice") }
             return label
         }
-    }
-
-    private func abstain(_ output: Section, kind: TaskDefinition.OutputKind) throws -> String? {
-        guard let node = output.node("abstain") else { return nil }
-        guard kind == .label else { throw error(node, "'output.abstain' is for kind label") }
-        let label = try output.string("abstain")
-        let listed = try labels(output, kind: kind)
-        if let label, !listed.isEmpty, !listed.contains(label) {
-            throw error(node, "'output.abstain' is '\(label)', which is not in 'output.labels'")
-        }
-        return label
     }
 
     private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {

@@ -167,8 +167,19 @@ package final class EndpointTeacher: Teacher, Sendable {
     /// - Parameter progress: called with the number of inputs that are done.
     /// - Throws: ``TaskError`` when the endpoint does not let us in or gives up; ``WorkspaceError``; `CancellationError`.
     package func ask(_ inputs: [String], progress: (Int) throws -> Void) async throws -> Outcome {
+        try await ask(count: inputs.count, call: { prompt.call(inputs[$0]) }, progress: progress)
+    }
+
+    /// The same for calls that are no inputs of the task, such as those that make inputs up.
+    ///
+    /// - Throws: the same.
+    package func ask(_ calls: [ChatCall], progress: (Int) throws -> Void) async throws -> Outcome {
+        try await ask(count: calls.count, call: { calls[$0] }, progress: progress)
+    }
+
+    private func ask(count: Int, call: (Int) -> ChatCall, progress: (Int) throws -> Void) async throws -> Outcome {
         var outcome = Outcome()
-        guard !inputs.isEmpty else { return outcome }
+        guard count > 0 else { return outcome }
         let window = min(1024, endpoint.concurrency * Self.windowFactor)
         var isProbed = false
         try await withThrowingTaskGroup(of: (ContentKey, Ended).self) { group in
@@ -195,12 +206,12 @@ package final class EndpointTeacher: Teacher, Sendable {
                 }
                 try progress(outcome.answered + outcome.refused)
             }
-            asking: for start in stride(from: 0, to: inputs.count, by: 512) {
-                let part = inputs[start..<min(start + 512, inputs.count)]
-                let keys = part.map { prompt.key($0) }
+            asking: for start in stride(from: 0, to: count, by: 512) {
+                let part = (start..<min(start + 512, count)).map(call)
+                let keys = part.map { prompt.key(of: $0) }
                 recent = []
                 let known = try workspace.answered(keys)
-                for (input, key) in zip(part, keys) {
+                for (call, key) in zip(part, keys) {
                     if known.contains(key) || running.contains(key) || recent.contains(key) {
                         outcome.answered += 1
                         continue
@@ -210,7 +221,6 @@ package final class EndpointTeacher: Teacher, Sendable {
                         isProbed = true
                     }
                     while running.count >= window { try await next() }
-                    let call = prompt.call(input)
                     let most = mostCost(call)
                     reserving: while true {
                         switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
@@ -327,6 +337,25 @@ package final class EndpointTeacher: Teacher, Sendable {
                     throw WorkspaceError(.damaged, "an answer of the teacher in the workspace cannot be read")
                 }
                 return Answered(reading: reader.read(answer), stored: stored)
+            }
+        }
+        return result
+    }
+
+    /// What the workspace has for calls that are no inputs of the task; nil for none.
+    ///
+    /// - Throws: ``WorkspaceError``.
+    package func stored(_ calls: [ChatCall]) throws -> [ChatAnswer?] {
+        var result: [ChatAnswer?] = []
+        for start in stride(from: 0, to: calls.count, by: 512) {
+            let keys = calls[start..<min(start + 512, calls.count)].map { prompt.key(of: $0) }
+            let known = try workspace.answers(to: keys)
+            result += try keys.map { key in
+                guard let stored = known[key] else { return nil }
+                guard let answer = try? StableJSON.decode(ChatAnswer.self, from: stored.body) else {
+                    throw WorkspaceError(.damaged, "an answer of the teacher in the workspace cannot be read")
+                }
+                return answer
             }
         }
         return result

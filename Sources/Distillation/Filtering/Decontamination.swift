@@ -1,0 +1,71 @@
+/// Keeps what is learnt from apart from what is judged by: finds texts that a test or validation row gives away.
+package struct Decontamination: Sendable {
+    /// How a text gives a held row away.
+    package enum Kind: String, Sendable, Hashable, Codable {
+        /// They are the same but for case, marks and spaces.
+        case same
+        /// They have a run of words in common.
+        case overlap
+        /// Their shingles are nearly the same.
+        case similar
+    }
+
+    package struct Match: Sendable, Hashable {
+        package var kind: Kind
+        /// Which of the held texts, counted from 0.
+        package var row: Int
+        /// Words in common, or Jaccard similarity; 1 for the same.
+        package var value: Double
+
+        package init(kind: Kind, row: Int, value: Double) {
+            self.kind = kind
+            self.row = row
+            self.value = value
+        }
+    }
+
+    /// The run of words that must not be in common (Brown et al., arXiv 2005.14165, appendix C: 13).
+    private static let run = 13
+    /// The same where the held text has fewer words than two such runs.
+    private static let shortRun = 8
+    /// Held texts of fewer words are found by sameness and similarity alone: "what is my balance" is a part of much else.
+    private static let leastWords = 5
+
+    private var same: [String: Int] = [:]
+    /// By length of the run.
+    private var runs: [Int: [UInt64: Int32]] = [:]
+    private var index: NearDuplicateIndex
+
+    /// - Parameters:
+    ///   - held: inputs of the test and the validation set.
+    ///   - similarity: the Jaccard similarity that is too much.
+    package init(_ held: [String], similarity: Double = 0.8) {
+        index = NearDuplicateIndex(threshold: similarity, shingles: .init(for: held))
+        for (row, text) in held.enumerated() {
+            let normal = NormalText(text)
+            if same[normal.text] == nil { same[normal.text] = row }
+            index.insert(normal)
+            guard normal.words.count >= Self.leastWords else { continue }
+            // A text shorter than the run must not be there as a whole.
+            let length =
+                normal.words.count >= 2 * Self.run ? Self.run : min(Self.shortRun, normal.words.count)
+            for hash in normal.wordRuns(length) where runs[length]?[hash] == nil {
+                runs[length, default: [:]][hash] = Int32(row)
+            }
+        }
+    }
+
+    /// The held row that a text gives away; nil for none.
+    package func match(_ text: String) -> Match? {
+        let normal = NormalText(text)
+        if let row = same[normal.text] { return Match(kind: .same, row: row, value: 1) }
+        for length in runs.keys.sorted(by: >) {
+            for hash in normal.wordRuns(length) {
+                if let row = runs[length]?[hash] {
+                    return Match(kind: .overlap, row: Int(row), value: Double(length))
+                }
+            }
+        }
+        return index.match(normal).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
+    }
+}

@@ -1,0 +1,123 @@
+internal import Foundation
+internal import Inference
+internal import LanguageModels
+
+/// Making rows up, and learning from them.
+extension TaskRun {
+    /// Makes rows up with the task's teacher, leaves them in the workspace, and does nothing else. What was asked before
+    /// is not asked again.
+    ///
+    /// - Parameter rows: how many; nil: as many as the task asks for.
+    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    public func synthesize(rows: Int? = nil) async throws -> SynthesisReport {
+        var plain = task
+        plain.synthesis = nil
+        let own = try Dataset(plain)
+        var asking = task
+        var settings = task.synthesis ?? .init()
+        if let rows { settings.rows = rows }
+        if task.teacher == nil, task.endpoint == nil {
+            guard settings.methods.contains(.noise) else {
+                throw TaskError(
+                    "the task has no 'teacher', and 'synthesis.methods' names none that needs no teacher (noise)",
+                    file: task.folder.appendingPathComponent("task.yaml").path)
+            }
+        }
+        asking.synthesis = settings
+        stageCount = 1
+        observer.stageBegan("synthesize", number: 1, of: 1)
+        let result: Synthesis.Result
+        if let endpoint = task.endpoint {
+            let teacher = try EndpointTeacher(
+                asking, endpoint: endpoint, labels: own.labels, examples: own.train,
+                prices: TokenPrices(
+                    usdPerMillionInput: task.economics.usdPerMillionInput,
+                    usdPerMillionOutput: task.economics.usdPerMillionOutput), workspace: workspace)
+            do {
+                result = try await synthesize(asking, own, teacher: EndpointSynthesisTeacher(teacher, task: asking))
+            } catch {
+                await teacher.shutDown()
+                throw error
+            }
+            await teacher.shutDown()
+        } else if let name = task.teacher {
+            result = try await synthesize(asking, own, teacher: try localTeacher(name, asking, own))
+        } else {
+            result = try await synthesize(asking, own, teacher: nil)
+        }
+        let file = SyntheticFile(folder: task.folder)
+        try file.write(result.rows, kind: task.kind)
+        var report = result.report
+        if task.kind == .label {
+            report.answers = Dictionary(result.rows.map { ($0.output, 1) }, uniquingKeysWith: +)
+        }
+        report.file = file.url.path
+        report.usd = try workspace.callTotals().usd
+        if task.synthesis == nil {
+            report.notes.append("the task does not ask for them: `run` learns from them once task.yaml has 'synthesis'")
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try AtomicFile.write(
+            try encoder.encode(report), to: workspace.hiddenFolder.appendingPathComponent("synthetic-report.json"))
+        observer.stageEnded("\(report.rows) rows", reused: false)
+        return report
+    }
+
+    private func synthesize(
+        _ task: TaskDefinition, _ data: Dataset, teacher: (any SynthesisTeacher)?
+    ) async throws -> Synthesis.Result {
+        try await Synthesis(task, data: data, teacher: teacher).run { observer.stageAdvanced($0, detail: $1) }
+    }
+
+    private func localTeacher(
+        _ name: String, _ task: TaskDefinition, _ data: Dataset
+    ) throws -> LocalSynthesisTeacher {
+        let model = try LanguageModel(contentsOf: try store.resolve(name), pool: pool)
+        let teacher = try PromptedTeacher(
+            model: model, task: task, labels: data.labels,
+            examples: PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6), pool: pool)
+        let key = try key("synthesize") {
+            $0.add("model", try modelKey(name))
+            $0.add("instruction", task.instruction)
+            $0.add("labels", data.labels)
+            $0.add("train", data.trainKey)
+        }
+        return LocalSynthesisTeacher(
+            teacher, name: name, key: key, task: task, labels: data.labels, workspace: workspace, pool: pool)
+    }
+
+    /// Inputs to ask a teacher for that costs something: all whose answer is not the gold's.
+    var askedInputs: [String] {
+        let noise = Set(data.synthetic.filter { $0.provenance.method == .noise }.map(\.input))
+        return noise.isEmpty ? data.inputs : data.inputs.filter { !noise.contains($0) }
+    }
+
+    /// What the student learns from besides the gold, with the rows that were made up: a row keeps the answer it came
+    /// with, unless the run's teacher has an opinion of its own with probabilities. Rows made from gold by slips of the
+    /// keyboard keep the gold's.
+    func adding(syntheticTo labels: Labels?) -> Labels? {
+        guard !data.synthetic.isEmpty else { return labels }
+        var labels = labels ?? Labels(count: 0, key: ContentKey(of: "synthetic"), rows: [])
+        var places = Dictionary(
+            labels.rows.enumerated().map { ($1.input, $0) }, uniquingKeysWith: { first, _ in first })
+        for row in data.synthetic {
+            let answer = TaskAnswer(
+                output: row.output, confidence: row.provenance.scores.confidence ?? 1, inputTokens: 0, outputTokens: 0,
+                tokens: [], alternatives: [])
+            if let place = places[row.input] {
+                guard row.provenance.method == .noise, labels.rows[place].answer.output != row.output else { continue }
+                labels.rows[place].answer = answer
+            } else {
+                places[row.input] = labels.rows.count
+                labels.rows.append(LabelledRow(input: row.input, answer: answer))
+            }
+        }
+        labels.key = ContentKey.of {
+            $0.add("labels", labels.key)
+            $0.add("inputs", data.synthetic.map(\.input))
+            $0.add("outputs", data.synthetic.map(\.output))
+        }
+        return labels
+    }
+}

@@ -1,0 +1,125 @@
+internal import Foundation
+internal import Tokenizers
+
+/// Reads JSON lines.
+struct RowReader {
+    let kind: TaskDefinition.OutputKind
+    /// Allowed labels; empty: all.
+    var labels: [String]
+
+    private static let rowLimit = 1 << 16
+
+    /// A row that a person reviewed counts instead of earlier ones with the same input.
+    func examples(_ url: URL) throws -> [Example] {
+        let rows = try marked(url)
+        var last: [String: Int] = [:]
+        for (number, row) in rows.enumerated() where row.isReviewed { last[Dataset.normal(row.example.input)] = number }
+        guard !last.isEmpty else { return rows.map(\.example) }
+        return rows.enumerated().compactMap { number, row in
+            if let reviewed = last[Dataset.normal(row.example.input)], number < reviewed { return nil }
+            return row.example
+        }
+    }
+
+    /// Inputs of the gold that a person has looked at.
+    func reviewedInputs(_ task: TaskDefinition) throws -> Set<String> {
+        guard let path = task.train else { return [] }
+        return Set(try marked(task.url(path)).filter(\.isReviewed).map { Dataset.normal($0.example.input) })
+    }
+
+    /// All rows as they stand, with whether a person has looked at them.
+    func marked(_ url: URL) throws -> [(example: Example, isReviewed: Bool)] {
+        let allowed = Set(labels)
+        return try rows(url) { value, line in
+            (try self.example(value, url, line, allowed: allowed), value["reviewed"] == .bool(true))
+        }
+    }
+
+    private func example(_ value: JSONValue, _ url: URL, _ line: Int, allowed: Set<String>) throws -> Example {
+        let input = try input(value, url, line)
+        guard let output = value["output"] else {
+            throw TaskError("'output' is missing", file: url.path, line: line)
+        }
+        switch kind {
+        case .label:
+            guard let label = output.stringValue, !label.isEmpty else {
+                throw TaskError("'output' must be a label", file: url.path, line: line)
+            }
+            guard allowed.isEmpty || allowed.contains(label) else {
+                let nearest = Similarity.nearest(label, in: labels).map { "; did you mean '\($0)'?" } ?? ""
+                throw TaskError(
+                    "the label '\(label)' is not in the task's list\(nearest)", file: url.path, line: line)
+            }
+            return Example(input: input, output: label)
+        case .text:
+            guard let text = output.stringValue else {
+                throw TaskError("'output' must be text", file: url.path, line: line)
+            }
+            return Example(input: input, output: text)
+        case .json:
+            return Example(input: input, output: output.text)
+        }
+    }
+
+    func inputs(_ url: URL) throws -> [String] {
+        try rows(url) { value, line in try self.input(value, url, line) }
+    }
+
+    func inputs(_ data: Data, file: String) throws -> [String] {
+        let url = URL(fileURLWithPath: file)
+        return try rows(data, url) { value, line in try self.input(value, url, line) }
+    }
+
+    private func input(_ value: JSONValue, _ url: URL, _ line: Int) throws -> String {
+        guard let input = value["input"] else { throw TaskError("'input' is missing", file: url.path, line: line) }
+        switch input {
+        case .string(let text):
+            guard text.contains(where: { !$0.isWhitespace }) else {
+                throw TaskError("'input' is empty", file: url.path, line: line)
+            }
+            return text
+        case .array(let messages):
+            let lines = try messages.map { message in
+                guard let role = message["role"]?.stringValue, let content = message["content"]?.stringValue else {
+                    throw TaskError("a message of 'input' must have 'role' and 'content'", file: url.path, line: line)
+                }
+                return messages.count == 1 ? content : "\(role): \(content)"
+            }
+            guard !lines.isEmpty else { throw TaskError("'input' is empty", file: url.path, line: line) }
+            return lines.joined(separator: "\n")
+        default:
+            throw TaskError("'input' must be text or a list of messages", file: url.path, line: line)
+        }
+    }
+
+    private func rows<Row>(_ url: URL, _ read: (JSONValue, Int) throws -> Row) throws -> [Row] {
+        let data: Data
+        do {
+            data = try Data(contentsOf: url, options: .alwaysMapped)
+        } catch {
+            throw TaskError("cannot be read: \(error.localizedDescription)", file: url.path)
+        }
+        return try rows(data, url, read)
+    }
+
+    private func rows<Row>(_ data: Data, _ url: URL, _ read: (JSONValue, Int) throws -> Row) throws -> [Row] {
+        var result: [Row] = []
+        var line = 0
+        for bytes in data.split(separator: 0x0A, omittingEmptySubsequences: false) {
+            line += 1
+            if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+            guard bytes.count <= Self.rowLimit else {
+                throw TaskError(
+                    "the row has \(bytes.count) bytes, at most \(Self.rowLimit) are allowed", file: url.path, line: line
+                )
+            }
+            do {
+                result.append(try read(try JSONParser.parse(bytes), line))
+            } catch let failure as JSONParser.Failure {
+                throw TaskError("not a JSON object: \(failure)", file: url.path, line: line)
+            }
+        }
+        guard !result.isEmpty else { throw TaskError("there are no rows in it", file: url.path) }
+        return result
+    }
+}
