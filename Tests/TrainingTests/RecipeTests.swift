@@ -39,23 +39,31 @@ struct RecipeTests {
     private func parameters() -> Parameters { TinyDecoder.parameters(configuration) }
 
     /// Kills a run at several places and compares it with one that was left alone.
-    private func checkResuming(_ options: TrainingOptions, stops: [Int] = [2, 5, 9]) throws {
+    ///
+    /// - Returns: the record of the latter.
+    @discardableResult
+    private func checkResuming(
+        _ options: TrainingOptions, validation: [TrainingSequence]? = nil, stops: [Int] = [2, 5, 9]
+    ) throws -> TrainingRecord {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let whole = parameters()
-        let uninterrupted = try trainer(whole, options)
+        let uninterrupted = try trainer(whole, options, validation: validation)
         #expect(try uninterrupted.run())
         let checkpoint = folder.appendingPathComponent("state.bin")
         for stop in stops {
-            #expect(!(try trainer(parameters(), options, checkpoint: checkpoint, observer: Stop(after: stop)).run()))
+            let part = try trainer(
+                parameters(), options, validation: validation, checkpoint: checkpoint, observer: Stop(after: stop))
+            #expect(!(try part.run()))
         }
         let resumed = parameters()
-        let last = try trainer(resumed, options, checkpoint: checkpoint)
+        let last = try trainer(resumed, options, validation: validation, checkpoint: checkpoint)
         #expect(try last.run())
         #expect(resumed.values.values == whole.values.values)
         #expect(last.record.validations == uninterrupted.record.validations)
         #expect(last.record.keptStep == uninterrupted.record.keptStep)
+        return uninterrupted.record
     }
 
     @Test func stableScheduleDecaysBySquareRoot() {
@@ -131,13 +139,16 @@ struct RecipeTests {
             })
     }
 
-    @Test func trainingEndsWhenValidationGetsNoBetter() throws {
-        // What is validated contradicts what is learnt: the loss rises after a while.
-        let contrary = TinyDecoder.copies(8, seed: 77).map { sequence in
+    /// Validation that contradicts what is learnt: its loss rises.
+    private var contrary: [TrainingSequence] {
+        TinyDecoder.copies(8, seed: 77).map { sequence in
             var sequence = sequence
             sequence.answers = sequence.answers.map { $0 + 20 }
             return sequence
         }
+    }
+
+    @Test func trainingEndsWhenValidationGetsNoBetter() throws {
         let chosen = options {
             $0.epochs = 40
             $0.validationInterval = 5
@@ -161,12 +172,14 @@ struct RecipeTests {
     }
 
     @Test func earlyStoppingIsResumedBitForBit() throws {
-        try checkResuming(
+        // The second kill comes between the best validation and the end.
+        let record = try checkResuming(
             options {
                 $0.validationInterval = 2
-                $0.patience = 2
-                $0.rate = 2e-2
-            }, stops: [1, 4])
+                $0.patience = 3
+            }, validation: contrary, stops: [3, 3])
+        let kept = try #require(record.keptStep)
+        #expect(record.endedEarly && kept < 6 && record.steps > 6)
     }
 
     @Test func microBatchesAddUpToTheBatch() throws {
