@@ -61,7 +61,7 @@ enum ReviewPage {
           $('count').textContent=done+' of '+state.items.length+' rows decided';
           $('row').hidden=!item;$('end').hidden=!!item;$('problem').textContent='';
           if(!item)return;
-          $('reason').textContent='Row '+(place+1)+'. '+reasons[item.reason]+' '+item.by+', '+Math.round(100*item.confidence)+' %';
+          $('reason').textContent='Row '+(place+1)+'. '+reasons[item.reason]+' Probability of the first answer: '+Math.round(100*item.confidence)+' %'+(item.reason==='gold'?'.':' ('+item.by+').');
           $('input').textContent=item.input;
           $('choices').replaceChildren(...choices(item).map((answer,number)=>{
             const button=document.createElement('button'),key=document.createElement('kbd'),text=document.createElement('span');
@@ -89,7 +89,8 @@ enum ReviewPage {
         }
         $('other').onsubmit=event=>{event.preventDefault();const value=field().value;if(value.trim())decide(state.kind==='label'?value.trim():value)};
         document.addEventListener('keydown',event=>{
-          if(event.ctrlKey||event.metaKey||event.altKey||!state)return;
+          // A key held down decides one row.
+          if(event.ctrlKey||event.metaKey||event.altKey||event.repeat||!state)return;
           const target=event.target,writes=target===$('text')||target===$('area');
           if(event.key==='Escape'){target.blur();return}
           if(writes||target.tagName==='BUTTON'&&(event.key==='Enter'||event.key===' '))return;

@@ -100,6 +100,8 @@ import Testing
         #expect(filter.problem("my caaaaaaaaard is lost") == .repetition)
         #expect(filter.problem("Sure! Here is a new input") == .chatter)
         #expect(filter.problem("Here are 3 messages from customers") == .chatter)
+        #expect(filter.problem("I cannot find my card") == .chatter)
+        #expect(InputFilter(["I cannot log in", "my card is lost"]).problem("I cannot find my card") == nil)
     }
 
     @Test func diversityCountsRunsOfWords() {

@@ -194,6 +194,14 @@ import Tokenizers
         #expect(result.report.notes.contains("the teacher's budget (2 requests) is spent"))
     }
 
+    @Test func whoGivesRowsFillsUpForWhoGivesNone() async throws {
+        let teacher = ScriptedTeacher(rule: Self.rule) { _, _ in "no" }
+        let result = try await run("synthesis: {rows: 30, methods: [instruct, evolve, noise]}", teacher: teacher)
+        #expect(result.rows.count == 30 && result.rows.allSatisfy { $0.provenance.method == .noise })
+        // Two rounds were enough to see that it gives nothing: ten rows by four and by two, a quarter more.
+        #expect(teacher.asked.count == 2 * (4 + 7))
+    }
+
     @Test func backwardsBeginsWithTheRarest() throws {
         let folder = try folder("synthesis: auto")
         let task = try TaskDefinition(folder: folder.url)

@@ -82,8 +82,8 @@ struct TeachingTests {
         let few = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 1000)
         let many = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 50_000_000)
         #expect(few == TrainingPlan.epochLimits.upperBound && many == TrainingPlan.epochLimits.lowerBound)
-        let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 200_000)
-        #expect(abs(middle * 6 * 18e6 * 200_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
+        let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 400_000)
+        #expect(abs(middle * 6 * 18e6 * 400_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
     }
 
     @Test func aLinearModelVotesOnlyWhereItHelps() {

@@ -45,13 +45,14 @@ package struct Calibration: Sendable, Hashable, Codable {
     /// Fewer rows are too few for the isotonic function.
     package static let leastIsotonicRows = 100
     private static let folds = 5
-    /// What a step more must take off the Brier score.
-    private static let gain = 0.01
+    /// By how many standard errors a step more must be better: it is fitted to few rows, and used on many.
+    private static let surety = [Method.temperature: 1.0, .isotonic: 2.0]
 
     package init() {}
 
-    /// Fits the method with the lowest Brier score on rows it was not fitted to (five folds); a further step, temperature
-    /// then isotonic, must make it one per cent lower.
+    /// Fits the method with the lowest Brier score on rows it was not fitted to (five folds); a further step must make it
+    /// lower by more than chance does: the temperature by one standard error of the rows' differences, the isotonic
+    /// function by two.
     ///
     /// - Parameter wereLearnt: whether the student was trained on these rows. It is surer of them than of others, so that
     ///   they may make confidences lower but not higher: T ≥ 1, no isotonic function.
@@ -72,7 +73,7 @@ package struct Calibration: Sendable, Hashable, Codable {
         }
         var methods = [Method.none, .temperature]
         if rows.count >= Self.leastIsotonicRows, !wereLearnt { methods.append(.isotonic) }
-        var best = (method: Method.none, score: Double.infinity)
+        var best = (method: Method.none, squares: [Double]())
         for method in methods {
             var confidences = [Double](repeating: 0, count: rows.count)
             for fold in 0..<Self.folds {
@@ -81,13 +82,24 @@ package struct Calibration: Sendable, Hashable, Codable {
                     confidences[row] = fitted.confidence(rows[row].confidence, probabilities: rows[row].probabilities)
                 }
             }
-            let score = Reliability(confidences, right: rows.map(\.isRight)).brierScore
-            if score < best.score * (best.score.isFinite ? 1 - Self.gain : 1) { best = (method, score) }
+            let squares = zip(confidences, rows).map { ($0 - ($1.isRight ? 1 : 0)) * ($0 - ($1.isRight ? 1 : 0)) }
+            if best.squares.isEmpty || Self.isBetter(squares, than: best.squares, by: Self.surety[method] ?? 0) {
+                best = (method, squares)
+            }
         }
         let chosen = fit(best.method, rows)
         method = chosen.method
         temperature = chosen.temperature
         isotonic = chosen.isotonic
+    }
+
+    /// Whether errors are smaller, row by row, by so many standard errors of the differences' mean.
+    private static func isBetter(_ errors: [Double], than others: [Double], by surety: Double) -> Bool {
+        let differences = zip(others, errors).map { $0 - $1 }
+        let count = Double(differences.count)
+        let mean = differences.reduce(0, +) / count
+        let variance = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / max(1, count - 1)
+        return mean > surety * (variance / count).squareRoot()
     }
 
     /// Whether it needs the probabilities of all labels.

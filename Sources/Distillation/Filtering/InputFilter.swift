@@ -15,6 +15,7 @@ package struct InputFilter: Sendable {
     private let scripts: Set<Script>
     /// The least share of letters, numbers and spaces.
     private let leastPlain: Double
+    private let beginnings: [String]
 
     /// - Parameter real: inputs of the task.
     package init(_ real: [String]) {
@@ -28,6 +29,9 @@ package struct InputFilter: Sendable {
         scripts = Set(counts.filter { $0.value * 20 >= all }.keys)
         let plain = real.map(Self.plainShare).sorted()
         leastPlain = plain.isEmpty ? 0.5 : min(0.7, 0.8 * plain[plain.count / 100])
+        // "I cannot find my card" is no chatter where customers write like that.
+        let starts = real.map { Self.start($0) }
+        beginnings = Self.allBeginnings.filter { beginning in !starts.contains { $0.hasPrefix(beginning) } }
     }
 
     /// What is wrong with a text; nil for nothing.
@@ -41,7 +45,7 @@ package struct InputFilter: Sendable {
         if !scripts.isEmpty, all > 0, Double(known) < 0.8 * Double(all) { return .script }
         if Self.plainShare(text) < leastPlain { return .marks }
         if Self.repeats(text) { return .repetition }
-        if Self.chatters(text) { return .chatter }
+        if chatters(text) { return .chatter }
         return nil
     }
 
@@ -68,13 +72,15 @@ package struct InputFilter: Sendable {
     }
 
     /// What models say around what they were asked for.
-    private static let beginnings = [
+    private static let allBeginnings = [
         "sure ", "certainly ", "of course here", "here is a ", "here are ", "here s a ", "as an ai", "i m sorry but",
         "i cannot ", "note that this", "the input ", "input ", "output ", "rewritten ", "new input", "json ",
     ]
 
-    private static func chatters(_ text: String) -> Bool {
-        let start = NormalText(String(text.prefix(80))).text + " "
+    private static func start(_ text: String) -> String { NormalText(String(text.prefix(80))).text + " " }
+
+    private func chatters(_ text: String) -> Bool {
+        let start = Self.start(text)
         return beginnings.contains { start.hasPrefix($0) } || text.contains("```") || text.contains("{\"input\"")
     }
 

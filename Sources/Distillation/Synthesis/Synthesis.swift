@@ -53,23 +53,30 @@ package struct Synthesis {
         var sieve = RowSieve(data: data, similarity: settings.similarity)
         var rows: [SyntheticRow] = []
         var kept: [SynthesisMethod: Int] = [:]
-        for round in 0..<Self.rounds where rows.count < settings.rows && !methods.isEmpty {
+        var round = 0
+        while round < Self.rounds, rows.count < settings.rows, !methods.isEmpty {
+            let isLast = round == Self.rounds - 1
             let before = rows.count
             for (place, method) in methods.enumerated() where rows.count < settings.rows {
-                // In the last round whoever can fills up for those that cannot.
+                // In the last round those that gave rows fill up for those that gave none.
+                if isLast, kept[method] ?? 0 == 0 { continue }
                 let share = (settings.rows + methods.count - 1 - place) / methods.count
                 let room = settings.rows - rows.count
-                let missing = round == Self.rounds - 1 ? room : min(room, share - (kept[method] ?? 0))
+                let missing = isLast ? room : min(room, share - (kept[method] ?? 0))
                 guard missing > 0 else { continue }
-                try progress(Double(rows.count) / Double(settings.rows), "\(rows.count) rows; \(method.rawValue)")
+                let found = rows.count
+                func note(_ text: String) throws {
+                    try progress(Double(found) / Double(settings.rows), "\(found) rows; \(method.rawValue): \(text)")
+                }
                 let new =
                     method == .noise
                     ? noise(missing, round: round, sieve: &sieve, report: &report)
-                    : try await taught(method, missing, round: round, sieve: &sieve, report: &report)
+                    : try await taught(method, missing, round: round, sieve: &sieve, report: &report, note: note)
                 rows += new
                 kept[method, default: 0] += new.count
             }
-            if teacher?.spent != nil || rows.count == before { break }
+            if teacher?.spent != nil { break }
+            round = rows.count > before || isLast ? round + 1 : Self.rounds - 1
         }
         if let spent = teacher?.spent { report.notes.append("the teacher's budget (\(spent)) is spent") }
         report.finish(rows, gold: data.train.map(\.input))
@@ -79,12 +86,13 @@ package struct Synthesis {
     // MARK: With a teacher
 
     private func taught(
-        _ method: SynthesisMethod, _ missing: Int, round: Int, sieve: inout RowSieve, report: inout SynthesisReport
+        _ method: SynthesisMethod, _ missing: Int, round: Int, sieve: inout RowSieve, report: inout SynthesisReport,
+        note: (String) throws -> Void
     ) async throws -> [SyntheticRow] {
         guard let teacher else { return [] }
         let requests = prompts.requests(
             method, rows: Int((Double(missing) * Self.surplus).rounded(.up)), round: round)
-        let texts = try await teacher.write(requests) { _ in }
+        let texts = try await teacher.write(requests) { try note("\($0) of \(requests.count) requests") }
         var candidates: [SynthesisCandidate] = []
         for (request, text) in zip(requests, texts) {
             guard let text else { continue }
@@ -104,7 +112,9 @@ package struct Synthesis {
             case .passed(let nearest): passed.append((candidate, nearest))
             }
         }
-        let answers = try await teacher.answers(to: passed.map(\.candidate.input)) { _ in }
+        let answers = try await teacher.answers(to: passed.map(\.candidate.input)) {
+            try note("\($0) of \(passed.count) answers")
+        }
         var rows: [SyntheticRow] = []
         for ((candidate, nearest), answer) in zip(passed, answers) {
             guard let answer, !answer.output.isEmpty else {
