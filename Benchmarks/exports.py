@@ -1,6 +1,6 @@
 """Do a student's files say the same elsewhere? python exports.py UNDERSTUDY STUDENT INPUTS.jsonl [--count N] [--tokens N]
 
-Greedy tokens of the engine against Transformers on the package's folder, and against llama.cpp on its student.gguf, from
+Greedy tokens of the engine in fp32 against Transformers on the package's folder, and against llama.cpp on its student.gguf, from
 the same prompt tokens. Where they part, the engine's two highest log-probabilities at that place are shown: a near tie is
 decided by rounding. Needs torch, transformers and llama-cpp-python.
 """
@@ -28,13 +28,16 @@ options = parser.parse_args()
 tokenizer = AutoTokenizer.from_pretrained(options.student)
 end = tokenizer.eos_token_id
 rows = [json.loads(line)["input"] for line in open(options.inputs, encoding="utf8")][: options.count]
+package = json.load(open(os.path.join(options.student, "understudy.json")))
+if package["format"]["lowercases"]:
+    rows = [row.lower() for row in rows]
 prompts = [tokenizer.apply_chat_template([{"role": "user", "content": " " + row}], tokenize=True, return_dict=False)
            for row in rows]
 
 
-def ours(model, port):
+def ours(model, port, *more):
     """Token numbers, and the log-probabilities of the two best at each place."""
-    server = subprocess.Popen([options.understudy, "serve", "--model", model, "--port", str(port)],
+    server = subprocess.Popen([options.understudy, "serve", "--model", model, "--port", str(port), *more],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
@@ -45,7 +48,7 @@ def ours(model, port):
                 time.sleep(0.1)
         answers = []
         for prompt in prompts:
-            body = {"model": "m", "prompt": prompt, "max_tokens": options.tokens, "temperature": 0, "logprobs": 2}
+            body = {"prompt": prompt, "max_tokens": options.tokens, "temperature": 0, "logprobs": 2}
             request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode(),
                                              {"content-type": "application/json"})
             choice = json.load(urllib.request.urlopen(request))["choices"][0]
@@ -81,8 +84,13 @@ def transformers():
     return answers
 
 
+@llama_cpp.llama_log_callback
+def silent(level, text, data):
+    pass
+
+
 def llama(path):
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     model = llama_cpp.Llama(model_path=path, n_ctx=512, verbose=False, logits_all=False)
     answers = []
     for prompt in prompts:
@@ -96,7 +104,9 @@ def llama(path):
     return answers
 
 
-good = compare("Transformers on the folder", ours(options.student, 8471), transformers())
+elsewhere = transformers()
+good = compare("Transformers on the folder", ours(options.student, 8471, "--exact"), elsewhere)
+compare("  the same, with 8-bit weights and activations", ours(options.student, 8472), elsewhere)
 file = os.path.join(options.student, "student.gguf")
-good = compare("llama.cpp on student.gguf", ours(file, 8472), llama(file)) and good
+good = compare("llama.cpp on student.gguf", ours(file, 8473, "--exact"), llama(file)) and good
 raise SystemExit(0 if good else 1)

@@ -22,11 +22,15 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "How keys and values are kept: f16, or q8 for half the memory.") var cacheFormat = CacheFormat.float16
     @Flag(help: "Guess tokens from what the prompt says, and check several at once.") var promptLookup = false
     @Option(help: "A smaller model that guesses tokens for --model; answers stay the same.") var draft: String?
+    @Flag(help: "Compute --model in fp32 instead of with 8-bit activations: slow, for checks.") var exact = false
     @Option(help: "Threads; 0: one for each core.") var threads = 0
 
     func validate() throws {
         guard (model == nil) != (student == nil) else { throw ValidationError("Give either --model or --student.") }
         guard student == nil || context == nil else { throw ValidationError("--context goes with --model.") }
+        guard !exact || (model != nil && draft == nil) else {
+            throw ValidationError("--exact goes with --model, and not with --draft.")
+        }
         guard draft == nil || (model != nil && !promptLookup) else {
             throw ValidationError("--draft goes with --model, and not with --prompt-lookup.")
         }
@@ -51,7 +55,7 @@ struct Serve: AsyncParsableCommand {
         } else {
             served = try ServedModel(
                 modelAt: ModelStore().resolve(model!), id: name, configuration: configuration, contextLength: context,
-                draft: draft.map { try ModelStore().resolve($0) }, pool: pool)
+                precision: exact ? .float32 : .packed, draft: draft.map { try ModelStore().resolve($0) }, pool: pool)
         }
         try await Server(model: served, port: port).run { port in
             Terminal.note("understudy: \(served.id) on http://127.0.0.1:\(port)/v1")

@@ -1,7 +1,7 @@
 internal import Distillation
 public import Foundation
 public import Inference
-internal import LanguageModels
+public import LanguageModels
 internal import OpenAI
 public import Tensors
 internal import Tokenizers
@@ -19,10 +19,11 @@ public struct ServedModel: Sendable {
     /// - Throws: `ModelError`.
     public init(
         modelAt path: String, id: String? = nil, configuration: BatchEngine.Configuration, contextLength: Int? = nil,
-        draft: String? = nil, pool: WorkerPool
+        precision: LanguageModel.Precision = .packed, draft: String? = nil, pool: WorkerPool
     ) throws {
         let model = try LanguageModel(
-            contentsOf: path, contextLength: contextLength, pool: pool, cache: ModelStore.packedCache)
+            contentsOf: path, precision: precision, contextLength: contextLength, pool: pool,
+            cache: ModelStore.packedCache)
         self.id = id ?? URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
         let small = try draft.map { try LanguageModel(contentsOf: $0, pool: pool, cache: ModelStore.packedCache) }
         engine = InferenceEngine(model: model, configuration: configuration, pool: pool, draft: small)
