@@ -182,10 +182,10 @@ def main():
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                      platform.processor())
     machine = dict(processor=processor, cores=os.cpu_count(), threads=int(THREADS), instructionSet=figures["instructionSet"],
-                   python=platform.python_version(), peers=PACKAGES,
+                   python=platform.python_version(), peers=PACKAGES + TORCH,
                    commit=run("git", "rev-parse", "--short", "HEAD", cwd=ROOT).strip())
     lines = [f"# {datetime.date.today()}, {processor}, {THREADS} threads, {figures['instructionSet']}", "",
-             f"`make bench` at {machine['commit']}, medians of {ROUNDS} interleaved rounds; peers: {', '.join(PACKAGES)}.", "",
+             f"`make bench` at {machine['commit']}, medians of {ROUNDS} interleaved rounds; peers: {', '.join(PACKAGES + TORCH)}.", "",
              "| | ours | peer | ratio |", "|---|---|---|---|"]
     lines += [f"| {r['name']} | {r['ours']} | {r['peer']} | {r['ratio']} |" for r in rows]
     lines += ["", f"Opened in {figures['loadMilliseconds']:.0f} ms; resident after 512 + 128 tokens "

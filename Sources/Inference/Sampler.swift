@@ -59,6 +59,13 @@ struct Sampler {
         if options.leavesLogits, options.temperature == 0, allows?(Int32(best)) ?? true {
             return Choice(token: Int32(best), place: best, logProbability: Double(top - total))
         }
+        // Drawn from all and kept where it is allowed, otherwise drawn anew from those that are: the same distribution
+        // (rejection sampling), and seldom a mask to work out.
+        if let allows, options.leavesLogits, options.drawsFromAll, top > -.infinity, top < .infinity,
+            let drawn = draw(logits, top: top), allows(Int32(drawn))
+        {
+            return Choice(token: Int32(drawn), place: drawn, logProbability: probability(drawn))
+        }
         // Log-probabilities are the model's own: they are read before anything is changed.
         var original: [Int: Float] = [:]
         if !options.leavesLogits { penalize(logits, &original) }
@@ -120,7 +127,7 @@ struct Sampler {
         return withUnsafeTemporaryAllocation(of: Float.self, capacity: logits.count) { weights in
             let factor = 1 / options.temperature
             _ = uk_exp_weights(logits.baseAddress!, logits.count, top, factor, weights.baseAddress!)
-            if options.topK == 0, options.topP >= 1, options.minP == 0, options.typicalP >= 1 {
+            if options.drawsFromAll {
                 var total = 0.0
                 for weight in weights { total += Double(weight) }
                 return Self.pick(weights.indices.lazy.map { ($0, weights[$0]) }, uniform * total)

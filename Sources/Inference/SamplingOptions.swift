@@ -59,6 +59,9 @@ public struct SamplingOptions: Sendable, Hashable, Codable {
         for value in logitBias.values { try check("logit_bias", value, -1000...1000) }
     }
 
+    /// Whether tokens are drawn, and all of them can be.
+    var drawsFromAll: Bool { temperature > 0 && topK == 0 && topP >= 1 && minP == 0 && typicalP >= 1 }
+
     /// Whether logits are used as they come.
     var leavesLogits: Bool {
         repetitionPenalty == 1 && presencePenalty == 0 && frequencyPenalty == 0 && logitBias.isEmpty

@@ -255,6 +255,36 @@ struct BatchEngineTests {
         #expect(Set(again.tokens).count == again.tokens.count)
     }
 
+    /// What a constraint leaves is drawn as often as among it alone, with and without a mask to work out first.
+    @Test(arguments: [0, 200]) func constrainedSamplingFollowsTheDistribution(topK: Int) throws {
+        let model = try TinyModels.model(seed: 21, sharpness: 0.2)
+        let engine = engine(model, sequences: 64, tokens: 512)
+        let prompt: [Int32] = [50, 60]
+        let base = try engine.answer([GenerationRequest(prompt: prompt, maximumTokens: 1, alternatives: 262)])[0]
+        let lower = UInt8(ascii: "a")...UInt8(ascii: "p")
+        let allowed = zip(base.alternatives[0].tokens, base.alternatives[0].probabilities).filter { token, _ in
+            let bytes = model.tokenizer.bytes(of: token)
+            return !bytes.isEmpty && bytes.allSatisfy(lower.contains)
+        }
+        let mass = allowed.reduce(0) { $0 + Double($1.1) }
+        #expect(allowed.count > 5 && mass < 0.5)
+        let constraint = try Constraint(regularExpression: "[a-p]+")
+        let results = try engine.answer(
+            (0..<4000).map {
+                GenerationRequest(
+                    prompt: prompt, maximumTokens: 1,
+                    sampling: SamplingOptions(temperature: 1, topK: topK, seed: UInt64($0)), constraint: constraint)
+            })
+        let counts = results.reduce(into: [Int32: Int]()) { $0[$1.tokens[0], default: 0] += 1 }
+        #expect(counts.values.reduce(0, +) == 4000 && Set(counts.keys).isSubset(of: Set(allowed.map(\.0))))
+        for (token, probability) in allowed where Double(probability) / mass > 0.01 {
+            let expected = Double(probability) / mass
+            let share = Double(counts[token, default: 0]) / 4000
+            let deviation = (expected * (1 - expected) / 4000).squareRoot()
+            #expect(abs(share - expected) < 5 * deviation, "token \(token)")
+        }
+    }
+
     @Test func wrongRequestsAreRefused() throws {
         let engine = BatchEngine(
             model: Self.models[0], configuration: .init(maximumSequences: 1, maximumWaiting: 2, cacheBytes: 1),

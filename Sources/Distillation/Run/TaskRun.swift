@@ -53,18 +53,25 @@ public final class TaskRun {
             (task.abstain == nil ? 3 : 4)
             + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
         for note in data.notes { observer.note(note) }
-        if let abstain = task.abstain { try await addOutOfScope(abstain) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
-        let vocabulary = try StudentVocabulary(
-            base: try Tokenizer(TokenizerDefinition(base.tokenizerSource)), task: task, data: data)
+        func ownVocabulary() throws -> StudentVocabulary {
+            try StudentVocabulary(
+                base: try Tokenizer(TokenizerDefinition(base.tokenizerSource)), task: task, data: data)
+        }
 
-        let baseline = try await baselineRun()
         var teachers: [SystemRun] = []
         var teacherRun: SystemRun?
         var adaptedRun: SystemRun?
         var adapted: Adapted?
         var labels: Labels?
+        // What is paid for is asked with the gold alone: rows made up here could differ on another machine.
+        if let endpoint = task.endpoint {
+            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: try ownVocabulary())
+        }
+        if let abstain = task.abstain { try await addOutOfScope(abstain) }
+        let vocabulary = try ownVocabulary()
+        let baseline = try await baselineRun()
         if let teacher = task.teacher {
             teacherRun = try await promptedRun(teacher)
             if let adaptation = task.adaptation {
@@ -75,8 +82,6 @@ public final class TaskRun {
             } else {
                 labels = try await labelPrompted(teacher)
             }
-        } else if let endpoint = task.endpoint {
-            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: vocabulary)
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
