@@ -61,7 +61,7 @@ enum ReviewPage {
           $('count').textContent=done+' of '+state.items.length+' rows decided';
           $('row').hidden=!item;$('end').hidden=!!item;$('problem').textContent='';
           if(!item)return;
-          $('reason').textContent='Row '+(place+1)+'. '+reasons[item.reason]+' Probability of the first answer: '+Math.round(100*item.confidence)+' %'+(item.reason==='gold'?'.':' ('+item.by+').');
+          $('reason').textContent='Row '+(place+1)+'. '+reasons[item.reason]+' Probability of the first answer: '+Math.round(100*item.confidence)+' %'+(item.reason==='gold'?'.':' ('+item.by+').');
           $('input').textContent=item.input;
           $('choices').replaceChildren(...choices(item).map((answer,number)=>{
             const button=document.createElement('button'),key=document.createElement('kbd'),text=document.createElement('span');

@@ -2,10 +2,8 @@ package import Distillation
 internal import Foundation
 internal import HTTPTypes
 public import Hummingbird
-internal import Logging
 internal import NIOCore
 internal import OpenAI
-internal import ServiceLifecycle
 internal import Tokenizers
 
 /// A page on this machine's loopback address where a person confirms or corrects the rows that are in doubt.
@@ -77,17 +75,7 @@ public actor ReviewServer {
     public nonisolated func run(
         port: Int, handlesSignals: Bool = true, onReady: @escaping @Sendable (Int) -> Void
     ) async throws {
-        var logger = Logger(label: "understudy")
-        logger.logLevel = .critical
-        let application = Application(
-            router: router(),
-            configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: "understudy"),
-            onServerRunning: { onReady($0.localAddress?.port ?? port) }, logger: logger)
-        if handlesSignals {
-            try await application.runService()
-        } else {
-            try await application.runService(gracefulShutdownSignals: [])
-        }
+        try await LoopbackListener.run(router(), port: port, handlesSignals: handlesSignals, onReady: onReady)
     }
 
     /// A name that another site made lead here is none of ours (DNS rebinding).

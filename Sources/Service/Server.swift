@@ -1,7 +1,6 @@
 public import Hummingbird
 internal import Inference
 internal import Logging
-internal import ServiceLifecycle
 
 /// Serves a model on this machine's loopback address.
 public struct Server: Sendable {
@@ -25,13 +24,7 @@ public struct Server: Sendable {
     /// - Parameter onReady: called with the port once requests can come.
     /// - Throws: when the port is taken.
     public func run(onReady: @escaping @Sendable (Int) -> Void) async throws {
-        var logger = Logger(label: "understudy")
-        logger.logLevel = .warning
-        let application = Application(
-            router: router(),
-            configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: "understudy"),
-            onServerRunning: { onReady($0.localAddress?.port ?? port) }, logger: logger)
-        try await application.runService()
+        try await LoopbackListener.run(router(), port: port, level: .warning, onReady: onReady)
         await model.engine.shutDown()
     }
 }

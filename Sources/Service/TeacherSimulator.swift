@@ -1,7 +1,6 @@
 internal import Foundation
 internal import HTTPTypes
 public import Hummingbird
-internal import Logging
 internal import NIOCore
 internal import OpenAI
 internal import ServiceLifecycle
@@ -87,17 +86,7 @@ public final class TeacherSimulator: Sendable {
     public func run(
         port: Int, handlesSignals: Bool = true, onReady: @escaping @Sendable (Int) -> Void
     ) async throws {
-        var logger = Logger(label: "understudy")
-        logger.logLevel = .critical
-        let application = Application(
-            router: router(),
-            configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: "understudy"),
-            onServerRunning: { onReady($0.localAddress?.port ?? port) }, logger: logger)
-        if handlesSignals {
-            try await application.runService()
-        } else {
-            try await application.runService(gracefulShutdownSignals: [])
-        }
+        try await LoopbackListener.run(router(), port: port, handlesSignals: handlesSignals, onReady: onReady)
     }
 
     private func chat(_ request: Request) async throws -> Response {

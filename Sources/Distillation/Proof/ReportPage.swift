@@ -21,6 +21,8 @@ struct ReportPage {
     let record: TrainingRecord
     let failures: [Failure]
     let confusions: [Confusion]
+    /// What was left out of the data or added to it, in words.
+    let notes: [String]
 
     /// The page's source.
     var html: String {
@@ -44,7 +46,7 @@ struct ReportPage {
                 "Training",
                 Chart.lines(curves, title: "Loss on the answers by update")
                     + HTML.note(
-                        "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds))."
+                        "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
                     ))
         }
         if !record.expertLoads.isEmpty {
@@ -72,7 +74,8 @@ struct ReportPage {
         body += section(
             "Data",
             HTML.table(
-                ["set", "rows", "SHA-256"], c.data.map { [$0.name, "\($0.rows)", $0.sha256] }, numbers: [1], code: [2]))
+                ["set", "rows", "SHA-256"], c.data.map { [$0.name, "\($0.rows)", $0.sha256] }, numbers: [1], code: [2])
+                + notes.map { HTML.note($0.prefix(1).uppercased() + $0.dropFirst() + ".") }.joined())
         body += section("Run", HTML.table(["", ""], run, numbers: [], header: false))
         return HTML.page(title: "\(c.task): \(c.verdict)", body: body)
     }
@@ -82,6 +85,16 @@ struct ReportPage {
         guard let colon = sentence.firstIndex(of: ":") else { return sentence }
         let rest = sentence[sentence.index(after: colon)...].trimmingCharacters(in: .whitespaces)
         return rest.prefix(1).uppercased() + rest.dropFirst()
+    }
+
+    /// What did not go as planned while training, as sentences after another.
+    private var incidents: String {
+        var sentences = record.rollbacks.map {
+            "Went back from update \($0.step) to \($0.resumedFrom) with a learning rate \($0.rateScale) times as high: \($0.reason)."
+        }
+        if record.endedEarly { sentences.append("Ended early: the validation rows gained nothing more.") }
+        if let step = record.keptStep { sentences.append("Kept are the weights of update \(step).") }
+        return sentences.map { " " + $0 }.joined()
     }
 
     private var proofNote: String {

@@ -158,7 +158,10 @@ public final class TaskRun {
             ).write(min(2000, max(200, data.train.count)), seed: UInt64(task.training.seed), progress: advance)
         }
         let held = Set((data.test + data.validation).map { Dataset.normal($0.input) })
-        data.train += inputs.filter { !held.contains(Dataset.normal($0)) }.map { Example(input: $0, output: abstain) }
+        let new = inputs.filter { !held.contains(Dataset.normal($0)) }
+        data.train += new.map { Example(input: $0, output: abstain) }
+        data.notes.append(
+            "\(new.count) of the rows to learn from are inputs outside the task, written by \(task.student.base)")
     }
 
     private func baselineRun() async throws -> SystemRun {
@@ -404,7 +407,8 @@ public final class TaskRun {
             didNothing = false
             let html = ReportPage(
                 certificate: certificate, task: task, record: trained.record,
-                failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring)
+                failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring),
+                notes: data.notes
             ).html
             try write(package, trained: trained, certificate: certificate, report: html, key: key)
         }
