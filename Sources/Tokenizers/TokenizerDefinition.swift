@@ -190,8 +190,10 @@ extension TokenizerDefinition {
 
     /// The two sides of a merge written `left right`. The alphabet has no space.
     static func split(_ merge: String) -> (String, String)? {
-        let parts = merge.split(separator: " ", omittingEmptySubsequences: false)
-        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+        let bytes = merge.utf8
+        guard let space = bytes.firstIndex(of: 0x20) else { return nil }
+        let second = bytes.index(after: space)
+        return bytes[second...].contains(0x20) ? nil : (String(merge[..<space]), String(merge[second...]))
     }
 
     static func mergeTexts(
