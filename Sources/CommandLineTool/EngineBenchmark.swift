@@ -131,7 +131,7 @@ extension Benchmark {
             for seed in 0..<3 { _ = try (times(schema, seed: seed), times(text, seed: seed)) }
             var overheads: [Double] = []
             var speeds: [Double] = []
-            for round in 100..<100 + max(repetitions, 5) {
+            for round in 100..<100 + repetitions {
                 let free = try times(nil, seed: round)
                 overheads.append(try times(text, seed: round).pass / free.pass - 1)
                 speeds.append(try free.token / times(schema, seed: round).token)

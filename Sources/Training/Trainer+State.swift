@@ -4,8 +4,8 @@ internal import Tensors
 /// Checkpoints, and the way back to one.
 ///
 /// Beside the newest checkpoint lies the last good one (`….good`): that of the last multiple of the interval at which
-/// no loss was suspicious and all weights were finite. Where a run goes back to therefore depends on its updates alone, never on when it was
-/// killed.
+/// no loss was suspicious and all weights were finite. Where a run goes back to therefore depends on its updates alone,
+/// never on when it was killed.
 extension Trainer {
     private var goodFile: URL? { checkpoint?.appendingPathExtension("good") }
 

@@ -20,16 +20,13 @@ extension Trainer {
         guard !validation.isEmpty else { return }
         var loss = SoftTargetLoss.Result()
         var exact = 0
-        for start in stride(from: 0, to: validation.count, by: 32) {
-            let part = validation[start..<min(start + 32, validation.count)]
-            for sequence in part {
-                let pass = model.run(TrainingBatch(CollectionOfOne(sequence)), backward: false).loss
-                loss.answerLoss += pass.answerLoss
-                loss.hits += pass.hits
-                loss.rows += pass.rows
-                loss.weight += pass.weight
-                if pass.hits == pass.rows { exact += 1 }
-            }
+        for sequence in validation {
+            let pass = model.run(TrainingBatch(CollectionOfOne(sequence)), backward: false).loss
+            loss.answerLoss += pass.answerLoss
+            loss.hits += pass.hits
+            loss.rows += pass.rows
+            loss.weight += pass.weight
+            if pass.hits == pass.rows { exact += 1 }
         }
         let result = TrainingRecord.Validation(
             step: record.steps, answerLoss: loss.answerLoss / max(loss.weight, 1e-9),

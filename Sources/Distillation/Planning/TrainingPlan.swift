@@ -6,7 +6,7 @@ package import LanguageModels
 package enum TrainingPlan {
     /// Parameters one token may be multiplied with, the vocabulary projection included.
     package static let activeParameters = 20_000_000
-    /// Floating-point operations of a training: 25 minutes at 400 GFLOP/s, three quarters of what two cores with AVX-512
+    /// Floating-point operations of a training: 25 minutes at 400 GFLOP/s, two thirds of what two cores with AVX-512
     /// have.
     package static let operations = 6e14
     /// The longest training of a task that says nothing about it.

@@ -3,7 +3,8 @@ internal import LanguageModels
 internal import Tensors
 internal import Training
 
-/// What is decided about a student before it is made: kept by the run, because finding it out takes half a minute.
+/// What is decided about a student before it is made: kept by the run, because the whole base is measured
+/// for it.
 struct StudentPlan: Codable {
     /// Numbers of the source's layers it is made of.
     var layers: [Int]

@@ -2,8 +2,8 @@ internal import Foundation
 internal import Inference
 internal import Tokenizers
 
-/// What the teacher and a linear model of the gold together say to every row a student learns from. It takes minutes on
-/// large gold, so a run keeps it.
+/// What the teacher and a linear model of the gold together say to every row a student learns from. The linear
+/// model is fitted six times for it, so a run keeps it.
 struct VotedLabels: Codable {
     /// The linear model's part.
     let linearShare: Float
