@@ -32,6 +32,8 @@ public final class TaskRun {
     private var stageNumber = 0
     var stageCount = 0
     private var didNothing = true
+    /// Keys of the stages that this run is made of.
+    private var used: Set<ContentKey> = []
     private let isShared: Bool
 
     /// Reads the task and its data and opens the workspace.
@@ -51,7 +53,7 @@ public final class TaskRun {
     public func run() async throws -> Outcome {
         stageCount =
             (task.abstain == nil ? 3 : 4)
-            + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation == nil ? 2 : 4)
+            + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation.map { 3 + members($0) } ?? 2)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -63,7 +65,7 @@ public final class TaskRun {
         var teachers: [SystemRun] = []
         var teacherRun: SystemRun?
         var adaptedRun: SystemRun?
-        var adapted: Adapted?
+        var adapted: [Adapted] = []
         var labels: Labels?
         // What is paid for is asked with the gold alone: rows made up here could differ on another machine.
         if let endpoint = task.endpoint {
@@ -77,15 +79,16 @@ public final class TaskRun {
             if let adaptation = task.adaptation {
                 let own = try isShared ? vocabulary : teacherVocabulary(teacher)
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
-                adaptedRun = try await adaptedEvaluation(adapted!, vocabulary: own)
-                labels = try await label(adapted!, vocabulary: own, evaluation: adaptedRun!)
+                let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
+                labels = try await label(adapted, vocabulary: own, evaluation: evaluation)
+                adaptedRun = evaluation
             } else {
                 labels = try await labelPrompted(teacher)
             }
         }
         teachers = [teacherRun, adaptedRun].compactMap { $0 }
         let trained = try await train(
-            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted : nil,
+            base: base, baseKey: baseKey, vocabulary: vocabulary, adapted: isShared ? adapted.first : nil,
             labels: adding(syntheticTo: labels))
         let (student, files) = try await calibrate(studentEvaluation(trained), of: trained)
         return try finish(
@@ -102,6 +105,7 @@ public final class TaskRun {
     ) async throws -> Output {
         stageNumber += 1
         observer.stageBegan(title, number: stageNumber, of: stageCount)
+        used.insert(key)
         var isReused = false
         let output = try await workspace.stage(name, key: key, reused: { _ in isReused = true }, produce: produce)
         if !isReused { didNothing = false }
@@ -193,80 +197,10 @@ public final class TaskRun {
             base: try Tokenizer(TokenizerDefinition(source.tokenizerSource)), task: task, data: data)
     }
 
-    /// An adapted teacher's file.
-    struct Adapted: Codable {
-        var file: FileReference
-        var record: TrainingRecord
-        var epochs: Double
-    }
-
-    private func adapt(
-        _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
-    ) async throws -> Adapted {
-        let key = try key("adapt") {
-            $0.add("model", try modelKey(teacher))
-            $0.add("train", data.trainKey)
-            $0.add("inputs", data.inputs)
-            try $0.add("adaptation", encoding: adaptation)
-            $0.add("seed", task.training.seed)
-            $0.add("minutes", options.minutes ?? 0)
-        }
-        return try await stage(
-            "adapt", "adapt the teacher", key: key,
-            summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" }
-        ) {
-            let dense = try DenseModel(
-                try openModel(try store.resolve(teacher)),
-                layers: Array(0..<(try openModel(try store.resolve(teacher)).configuration.layerCount)),
-                origins: vocabulary.origins)
-            let adapter = TeacherAdapter(
-                vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(task.training.seed), compute: compute)
-            func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
-                trainer: Trainer, parameters: Parameters
-            ) {
-                try adapter.trainer(
-                    dense, examples: data.train, validation: Array(data.validation.prefix(32)), epochs: epochs,
-                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
-            }
-            let pace = try await workspace.stage("pace", key: key) {
-                try Pace.measure(wanted: adaptation.epochs, seconds: options.minutes.map { $0 * 60 * 0.3 }, least: 1) {
-                    try trainer(adaptation.epochs, checkpoint: nil, observer: nil).trainer
-                }
-            }
-            let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
-            let (trainer, parameters) = try trainer(
-                pace.epochs, checkpoint: checkpoint, observer: TrainingProgress(observer, label: "adapt"))
-            _ = try trainer.run()
-            let path = try file("teachers", key.hexadecimal + ".gguf")
-            try adapter.write(parameters, dense: dense, name: "\(teacher), adapted to \(task.name)", to: path.path)
-            try? FileManager.default.removeItem(at: checkpoint)
-            return Adapted(file: try workspace.reference(to: path), record: trainer.record, epochs: pace.epochs)
-        }
-    }
-
     func file(_ folder: String, _ name: String) throws -> URL {
         let folder = workspace.hiddenFolder.appendingPathComponent(folder)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         return folder.appendingPathComponent(name)
-    }
-
-    private func adaptedModel(_ adapted: Adapted, vocabulary: StudentVocabulary) throws -> TaskModel {
-        let format = vocabulary.format
-        let model = try LanguageModel(
-            contentsOf: workspace.url(of: adapted.file).path,
-            contextLength: format.maximumInputTokens + format.maximumAnswerTokens + 8, pool: pool)
-        return try TaskModel(model: model, format: format, pool: pool)
-    }
-
-    private func adaptedEvaluation(_ adapted: Adapted, vocabulary: StudentVocabulary) async throws -> SystemRun {
-        let key = key("adapted") {
-            $0.add("model", adapted.file)
-            $0.add("test", data.testKey)
-        }
-        return try await stage("adapted", "adapted teacher", key: key, summary: quality) {
-            try measure(
-                try adaptedModel(adapted, vocabulary: vocabulary), name: "\(task.teacher ?? "") adapted", singles: 40)
-        }
     }
 
     func measure(_ model: TaskModel, name: String, singles: Int) throws -> SystemRun {
@@ -287,27 +221,6 @@ public final class TaskRun {
     struct LabelledRow: Codable {
         var input: String
         var answer: TaskAnswer
-    }
-
-    func label(
-        _ adapted: Adapted, vocabulary: StudentVocabulary, evaluation: SystemRun
-    ) async throws -> Labels {
-        var inputs = data.inputs
-        if let minutes = options.minutes {
-            // As many as fit a tenth of the time at the speed of the evaluation.
-            let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
-            let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
-            inputs = Array(inputs.prefix(max(200, fit)))
-        }
-        let all = data.train.map(\.input) + inputs + data.validation.map(\.input)
-        let key = key("label") {
-            $0.add("model", adapted.file)
-            $0.add("inputs", all)
-        }
-        return try await label(all, key: key) {
-            let model = try adaptedModel(adapted, vocabulary: vocabulary)
-            return { try model.answer($0, alternatives: max(24, min(256, self.data.labels.count))) }
-        }
     }
 
     private func labelPrompted(_ teacher: String) async throws -> Labels {
@@ -383,9 +296,10 @@ public final class TaskRun {
             teacher: teacherRun.map { measured($0, isPriced: hasPrice) },
             adaptedTeacher: adaptedRun.map { measured($0) },
             student: measured(student), baseline: measured(baseline))
-        let stages = try workspace.stageRecords()
-        let seconds = ["adapt", "label", "train"].reduce(0.0) { sum, name in
-            sum + (stages.first { $0.name == name && $0.state == .finished }?.seconds ?? 0)
+        let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
+            sum
+                + (["adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
+                    ? stage.seconds ?? 0 : 0)
         }
         let verdict = Verdict(
             task, systems: systems, student: student, baseline: baseline, teachers: teachers, expected: expected,

@@ -23,6 +23,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var epochs: Double
         public var rank: Int
         public var rate: Double
+        /// Teachers that are fitted from different seeds and answer together; nil: as many as few examples call for.
+        public var members: Int?
     }
 
     public struct Student: Sendable, Hashable, Codable {
