@@ -220,7 +220,8 @@ public final class TaskRun {
                 layers: Array(0..<(try openModel(try store.resolve(teacher)).configuration.layerCount)),
                 origins: vocabulary.origins)
             let adapter = TeacherAdapter(
-                vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(task.training.seed), compute: compute)
+                vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(task.training.seed),
+                recompute: task.training.recompute ?? false, compute: compute)
             func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
                 trainer: Trainer, parameters: Parameters
             ) {
