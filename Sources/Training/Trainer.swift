@@ -55,6 +55,8 @@ package final class Trainer {
         self.key = key
         self.metrics = metrics.map { MetricsFile($0, run: String(key.prefix(12))) }
         self.observer = observer
+        model.recompute = options.recompute
+        try MemoryForecast(model, data: data, validates: !validation.isEmpty, options: options).check()
         optimizer = options.makeOptimizer(model.parameters)
         steps = options.steps(sequences: data.count)
         schedule = options.rates(steps: steps)

@@ -121,6 +121,7 @@ struct StudentTraining {
         options.checkpointInterval = 100
         if training.optimizer == .muon { options.optimizer = .muon }
         if training.schedule == .wsd { options.schedule = .wsd }
+        options.recompute = training.recompute ?? false
         options.epochs = epochs
         options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
         let decoder = TrainableDecoder(
