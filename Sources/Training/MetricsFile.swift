@@ -4,7 +4,7 @@ internal import Foundation
 ///
 /// A line says: `run` (the beginning of the run's key: several runs share a file), `step`, `loss` and `answerLoss` in
 /// nats a target, `accuracy`, `rate`, `gradientNorm`, `tokensPerSecond`; `experts` (`maximumShare`, `dead`,
-/// `routerEntropy` in nats) of a mixture; `validation`, where there was one since the line before; `rollback`, in the
+/// `routerEntropy` in nats, `shares`, `unused`) of a mixture; `validation`, where there was one since the line before; `rollback`, in the
 /// first line after training went back. Lines depend on the record alone, so a resumed run writes what is missing.
 struct MetricsFile {
     private struct Place: Decodable {

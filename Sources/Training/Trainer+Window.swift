@@ -44,10 +44,21 @@ extension Trainer {
 
         private var experts: TrainingRecord.Experts? {
             guard !loads.isEmpty else { return nil }
-            let shares = loads.map { Double($0.max() ?? 0) / Double(max(1, $0.reduce(0, +))) }
+            let shares = loads.map { layer in
+                let sum = Double(max(1, layer.reduce(0, +)))
+                return layer.map { Double($0) / sum }
+            }
+            let unused = loads.indices.flatMap { layer in
+                loads[layer].indices.filter { loads[layer][$0] == 0 }.map { [layer, $0] }
+            }
+            let count = shares.map(\.count).max() ?? 0
             return .init(
-                maximumShare: shares.max() ?? 0, dead: loads.reduce(0) { $0 + $1.count { $0 == 0 } },
-                routerEntropy: entropy / Double(max(1, updates)))
+                maximumShare: shares.flatMap { $0 }.max() ?? 0, dead: unused.count,
+                routerEntropy: entropy / Double(max(1, updates)),
+                shares: (0..<count).map { expert in
+                    shares.reduce(0) { $0 + $1[expert] } / Double(shares.count)
+                },
+                unused: unused.isEmpty ? nil : unused)
         }
     }
 }

@@ -27,6 +27,10 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
         /// Entropy of the routers' probabilities in nats, mean over tokens and layers; log of the experts' number where
         /// they know nothing.
         public var routerEntropy: Double
+        /// Each expert's share of its layer's visits, mean over the layers; nil in records of earlier versions.
+        public var shares: [Double]?
+        /// Layer and number of the experts that nobody visited, both counted from 0; nil: there are none.
+        public var unused: [[Int]]?
     }
 
     /// A pass over the validation sequences.

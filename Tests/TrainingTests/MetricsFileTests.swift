@@ -140,6 +140,10 @@ struct MetricsFileTests {
         #expect(try trainer.run())
         #expect(trainer.record.points[0].experts?.dead == 4)
         #expect(trainer.record.points[0].experts?.maximumShare == 0.5)
+        let experts = try #require(trainer.record.points[0].experts)
+        #expect(experts.unused?.map { $0[0] } == [0, 0, 1, 1])
+        #expect(experts.unused?.map { $0[1] } == trainer.record.deadExperts.flatMap { $0 })
+        #expect(experts.shares?.reduce(0, +) == 1)
         #expect(trainer.record.deadExperts.map(\.count) == [2, 2])
     }
 }

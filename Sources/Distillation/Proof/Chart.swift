@@ -47,22 +47,34 @@ enum Chart {
         return frame.svg(content, title: "Quality over the cost of a million requests")
     }
 
-    static func lines(_ curves: [Curve], title: String) -> String {
-        let points = curves.flatMap(\.points).filter { $0.x.isFinite && $0.y.isFinite }
+    /// Curves over updates; the second and later ones are dashed where there are few.
+    ///
+    /// - Parameters:
+    ///   - y: what the curves are of, beside the axis.
+    ///   - isMany: many curves of one kind: each has a colour of its own.
+    static func lines(_ curves: [Curve], title: String, y caption: String = "loss", isMany: Bool = false) -> String {
+        let curves = curves.map { curve in
+            Curve(name: curve.name, points: curve.points.filter { $0.x.isFinite && $0.y.isFinite })
+        }.filter { !$0.points.isEmpty }
+        let points = curves.flatMap(\.points)
         guard let right = points.map(\.x).max(), let top = points.map(\.y).max(), right > 0, top > 0 else { return "" }
         let frame = Frame(x: 0...right, y: 0...top)
         var content = frame.axes(
             xTicks: [0, 0.25, 0.5, 0.75, 1].map { ($0 * right, "\(Int($0 * right))") },
             yTicks: [0, 0.25, 0.5, 0.75, 1].map { ($0 * top, String(format: "%.2f", $0 * top)) })
         for (index, curve) in curves.enumerated() {
-            let path = curve.points.filter { $0.x.isFinite && $0.y.isFinite }
-                .map { "\(number(frame.x($0.x))) \(number(frame.y($0.y)))" }.joined(separator: "L")
-            content += "<path class=\"line\(index == 0 ? "" : " second")\" d=\"M\(path)\"/>"
-            let y = 24 + 18 * Double(index)
+            let path = curve.points.map { "\(number(frame.x($0.x))) \(number(frame.y($0.y)))" }.joined(separator: "L")
+            let kind = index == 0 || isMany ? "line" : "line second"
+            let hue = isMany ? " style=\"stroke:hsl(\(360 * index / curves.count) 55% 50%)\"" : ""
             content +=
-                "<path class=\"line\(index == 0 ? "" : " second")\" d=\"M\(number(Frame.width - 150)) \(number(y - 4))h26\"/><text class=\"ink\" x=\"\(number(Frame.width - 118))\" y=\"\(number(y))\">\(HTML.text(curve.name))</text>"
+                "<path class=\"\(kind)\"\(hue) d=\"M\(path)\"><title>\(HTML.text(curve.name))</title></path>"
+            let perRow = 8
+            let x = isMany ? 76 + 80 * Double(index % perRow) : Frame.width - 150
+            let y = 24 + 18 * Double(isMany ? index / perRow : index)
+            content +=
+                "<path class=\"\(kind)\"\(hue) d=\"M\(number(x)) \(number(y - 4))h\(isMany ? 14 : 26)\"/><text class=\"ink\" x=\"\(number(x + (isMany ? 18 : 32)))\" y=\"\(number(y))\">\(HTML.text(curve.name))</text>"
         }
-        content += frame.captions(x: "update", y: "loss")
+        content += frame.captions(x: "update", y: caption)
         return frame.svg(content, title: title)
     }
 

@@ -34,29 +34,8 @@ struct ReportPage {
             """
         body += section("Proof", systemsTable + HTML.note(proofNote))
         body += section("Quality and cost", Chart.frontier(c.systems.all))
-        let points = record.points.filter { $0.answerLoss.isFinite }
-        if points.count > 1 {
-            var curves = [Chart.Curve(name: "training", points: points.map { (Double($0.step), $0.answerLoss) })]
-            if !record.validations.isEmpty {
-                curves.append(
-                    Chart.Curve(
-                        name: "validation", points: record.validations.map { (Double($0.step), $0.answerLoss) }))
-            }
-            body += section(
-                "Training",
-                Chart.lines(curves, title: "Loss on the answers by update")
-                    + HTML.note(
-                        "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
-                    ))
-        }
-        if !record.expertLoads.isEmpty {
-            body += section(
-                "Experts",
-                Chart.heat(record.expertLoads)
-                    + HTML.note(
-                        "Share of a layer’s tokens that each routed expert worked on; even would be \(Format.percent(1 / Double(max(1, record.expertLoads[0].count)), digits: 0))."
-                    ))
-        }
+        body += training
+        body += experts
         if let calibration = c.systems.student.calibration {
             body += section("Confidence", Chart.reliability(calibration) + HTML.note(confidenceNote(calibration)))
         }
@@ -78,6 +57,64 @@ struct ReportPage {
                 + notes.map { HTML.note($0.prefix(1).uppercased() + $0.dropFirst() + ".") }.joined())
         body += section("Run", HTML.table(["", ""], run, numbers: [], header: false))
         return HTML.page(title: "\(c.task): \(c.verdict)", body: body)
+    }
+
+    private var training: String {
+        let points = record.points.filter { $0.answerLoss.isFinite }
+        guard points.count > 1 else { return "" }
+        var losses = [Chart.Curve(name: "training", points: points.map { (Double($0.step), $0.answerLoss) })]
+        var accuracies = [Chart.Curve(name: "training", points: points.map { (Double($0.step), $0.accuracy) })]
+        if !record.validations.isEmpty {
+            let steps = record.validations.map { Double($0.step) }
+            losses.append(
+                Chart.Curve(name: "validation", points: Array(zip(steps, record.validations.map(\.answerLoss)))))
+            accuracies.append(
+                Chart.Curve(name: "validation", points: Array(zip(steps, record.validations.map(\.accuracy)))))
+        }
+        return section(
+            "Training",
+            Chart.lines(losses, title: "Loss on the answers by update")
+                + HTML.note(
+                    "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
+                )
+                + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy")
+                + HTML.note("Share of the answers’ tokens that are the most probable ones."))
+    }
+
+    /// How the routed experts were used; empty for dense students.
+    private var experts: String {
+        guard let count = record.expertLoads.first?.count, count > 0 else { return "" }
+        var content =
+            Chart.heat(record.expertLoads)
+            + HTML.note(
+                "Share of a layer’s tokens that each routed expert worked on; even would be \(Format.percent(1 / Double(count), digits: 0)).\(dead)"
+            )
+        let points = record.points.compactMap { point in point.experts.map { (Double(point.step), $0) } }
+        guard points.count > 1 else { return section("Experts", content) }
+        let curves = (0..<count).map { expert in
+            Chart.Curve(
+                name: "expert \(expert + 1)",
+                points: points.compactMap { step, experts in experts.shares.map { (step, $0[expert]) } })
+        }
+        let shares = Chart.lines(curves, title: "Experts’ shares by update", y: "share", isMany: true)
+        if !shares.isEmpty {
+            content += shares + HTML.note("Each expert’s share of its layer’s tokens, mean over the layers.")
+        }
+        content += Chart.lines(
+            [
+                Chart.Curve(name: "router", points: points.map { ($0, $1.routerEntropy) }),
+                Chart.Curve(name: "knows nothing", points: points.map { ($0.0, log(Double(count))) }),
+            ], title: "Router entropy by update", y: "nats")
+        content += HTML.note("Entropy of the routers’ probabilities, mean over tokens and layers.")
+        return section("Experts", content)
+    }
+
+    /// The experts that nobody visited, as a sentence.
+    private var dead: String {
+        let places = record.deadExperts.enumerated().flatMap { layer, experts in
+            experts.map { "expert \($0 + 1) of layer \(layer + 1)" }
+        }
+        return places.isEmpty ? "" : " Nobody visited \(places.joined(separator: ", "))."
     }
 
     private var sentenceWithoutVerdict: String {

@@ -27,17 +27,20 @@ struct Pace: Codable, Sendable {
 /// Passes a trainer's progress on to the run's observer.
 final class TrainingProgress: TrainingObserver {
     private let observer: any RunObserver
-    private let label: String
+    /// The first update that was made here, and when it was done: a resumed run says nothing about time before that.
+    private var first: (step: Int, time: ContinuousClock.Instant)?
 
-    init(_ observer: any RunObserver, label: String) {
-        self.observer = observer
-        self.label = label
-    }
+    init(_ observer: any RunObserver) { self.observer = observer }
 
     func didStep(_ step: Int, of steps: Int, record: TrainingRecord) {
-        let loss = record.points.last.map { String(format: ", loss %.3f", $0.answerLoss) } ?? ""
-        let speed = record.seconds > 0 ? String(format: ", %.0f tokens/s", Double(record.tokens) / record.seconds) : ""
-        observer.stageAdvanced(Double(step) / Double(steps), detail: "update \(step) of \(steps)\(loss)\(speed)")
+        let now = ContinuousClock.now
+        let begun = first ?? (step, now)
+        first = begun
+        var left: Double?
+        if step > begun.step {
+            left = (now - begun.time).seconds / Double(step - begun.step) * Double(steps - step)
+        }
+        observer.trainingAdvanced(TrainingState(update: step, updates: steps, secondsLeft: left, record: record))
     }
 
     func shouldStop() -> Bool { false }

@@ -70,7 +70,7 @@ extension TaskRun {
             }
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let (trainer, parameters) = try trainer(
-                pace.epochs, checkpoint: checkpoint, observer: TrainingProgress(observer, label: "adapt"))
+                pace.epochs, checkpoint: checkpoint, observer: TrainingProgress(observer))
             _ = try trainer.run()
             let path = try file("teachers", key.hexadecimal + ".gguf")
             try adapter.write(parameters, dense: dense, name: "\(teacher), adapted to \(task.name)", to: path.path)

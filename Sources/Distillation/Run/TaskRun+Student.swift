@@ -66,12 +66,13 @@ extension TaskRun {
             let pace = try await workspace.stage("pace", key: key) {
                 try carve()
                 return try Pace.measure(wanted: plan.epochs, seconds: limit) {
-                    try training.trainer(configuration, parameters: weights.copy(), epochs: plan.epochs)
+                    try training.trainer(
+                        configuration, parameters: weights.copy(), epochs: plan.epochs)
                 }
             }
             let trainer = try training.trainer(
                 configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
-                observer: TrainingProgress(observer, label: "train"))
+                observer: TrainingProgress(observer))
             // Where there is a checkpoint, nothing is carved only to be written over.
             if !trainer.hasCheckpoint { try carve() }
             _ = try trainer.run()
