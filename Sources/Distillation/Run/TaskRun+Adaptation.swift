@@ -92,7 +92,7 @@ extension TaskRun {
 
     func adaptedEvaluation(_ adapted: [Adapted], vocabulary: StudentVocabulary) async throws -> SystemRun {
         let key = key("adapted") {
-            for member in adapted { $0.add("model", member.file) }
+            for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("test", data.testKey)
         }
         return try await stage("adapted", "adapted teacher", key: key, summary: quality) {
@@ -117,7 +117,7 @@ extension TaskRun {
         }
         let all = data.train.map(\.input) + inputs + data.validation.map(\.input)
         let key = key("label") {
-            for member in adapted { $0.add("model", member.file) }
+            for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("inputs", all)
         }
         return try await label(all, key: key) {
