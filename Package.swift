@@ -97,7 +97,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "TrainingTests", dependencies: ["LanguageModels", "Tensors", "Training"],
-            exclude: ["llama.json", "qwen2_moe.json"],
+            exclude: ["divergences.json", "llama.json", "qwen2_moe.json"],
             swiftSettings: swiftSettings
         ),
         .testTarget(

@@ -19,6 +19,8 @@ package final class TrainableDecoder {
     /// Whether the last layer carries on only the rows that have a target, where there are others: behind its attention
     /// nothing else reaches the loss. Its router's losses and loads are then those of these rows.
     package var lastLayerOnTargetsOnly = true
+    /// What matches targets that have a teacher's distribution beside them.
+    package var divergence = Divergence(.forwardKL)
 
     let rope: RotaryTable
     private let embedding: Floats
@@ -178,7 +180,7 @@ package final class TrainableDecoder {
         result.loss = SoftTargetLoss.run(
             hidden: lastNormed, rows: rows, width: c.width, head: head, headGradient: backward ? headGradient : nil,
             vocabulary: c.vocabularySize, batch: batch, scale: Float(1 / max(weight, 1e-9)), smoothing: labelSmoothing,
-            dHidden: backward ? dLast : nil, logits: logits, compute: compute)
+            divergence: divergence, dHidden: backward ? dLast : nil, logits: logits, compute: compute)
         guard backward else { return result }
 
         // The norm's gradient is added to what dx holds, so dx of the rows starts at zero; `last` is free after it.

@@ -14,9 +14,12 @@ package final class Trainer {
     let optimizer: any Optimizer
     private let data: [TrainingSequence]
     private let variant: Variant?
+    let rounds: Rounds?
+    /// The round whose rows are there.
+    var preparedRound: Int?
     let validation: [TrainingSequence]
     let options: TrainingOptions
-    private let schedule: any RateSchedule
+    var schedule: any RateSchedule
     let average: WeightAverage?
     let best: BestWeights?
     let checkpoint: URL?
@@ -34,13 +37,14 @@ package final class Trainer {
 
     /// - Parameters:
     ///   - variant: gives sequences in varying forms; nil: each is the same in every pass.
+    ///   - rounds: makes rows from the weights; its rounds end where checkpoints are written.
     ///   - checkpoint: file that holds the state; nil: none is kept.
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
     ///   - metrics: file to which a JSON line is appended for each point of the record; nil: none.
     /// - Throws: `TrainingError` without data.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
-        options: TrainingOptions, variant: Variant? = nil,
+        options: TrainingOptions, variant: Variant? = nil, rounds: Rounds? = nil,
         checkpoint: URL? = nil, key: String = "", metrics: URL? = nil, observer: (any TrainingObserver)? = nil
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
@@ -49,6 +53,7 @@ package final class Trainer {
         self.model = model
         self.data = data
         self.variant = variant
+        self.rounds = rounds
         self.validation = validation
         self.options = options
         self.checkpoint = checkpoint
@@ -65,6 +70,7 @@ package final class Trainer {
         model.balanceCoefficient = options.balance
         model.zCoefficient = options.z
         model.labelSmoothing = options.labelSmoothing
+        model.divergence = options.divergence
     }
 
     /// Trains from the last checkpoint (or the start) to the end.
@@ -83,8 +89,10 @@ package final class Trainer {
                 try save()
                 return false
             }
+            try prepareRound()
             if let fault = advance() {
                 try rollBack(fault)
+                preparedRound = nil
                 try metrics?.cut(after: record.steps)
                 continue
             }
@@ -154,6 +162,7 @@ package final class Trainer {
     /// Sets the gradients of a batch, a micro-batch after the other.
     private func gradients(_ sequences: [TrainingSequence]) -> TrainableDecoder.PassResult {
         model.parameters.zeroGradients()
+        if let beta = options.preference { return PreferenceLoss.addGradient(model, sequences, beta: beta) }
         let size = options.microBatch > 0 ? options.microBatch : sequences.count
         let parts = stride(from: 0, to: sequences.count, by: size).map {
             TrainingBatch(sequences[$0..<min($0 + size, sequences.count)])
@@ -174,12 +183,16 @@ package final class Trainer {
         Double(record.steps) > Double(steps) * (1 - share) || record.steps == steps
     }
 
-    /// The sequences of update `index`: a shuffle for each pass, cut into batches that may reach into the next pass.
+    /// The sequences of update `index`.
     private func sequences(ofStep index: Int) -> [(index: Int, sequence: TrainingSequence)] {
+        places(ofStep: index).map { ($0.index, variant?($0.index, $0.epoch) ?? data[$0.index]) }
+    }
+
+    /// What update `index` is made on: a shuffle for each pass, cut into batches that may reach into the next pass.
+    func places(ofStep index: Int) -> [Place] {
         (index * options.batch..<(index + 1) * options.batch).map { position in
             let (epoch, place) = position.quotientAndRemainder(dividingBy: data.count)
-            let index = order(ofEpoch: epoch)[place]
-            return (index, variant?(index, epoch) ?? data[index])
+            return Place(index: order(ofEpoch: epoch)[place], epoch: epoch)
         }
     }
 

@@ -9,6 +9,19 @@ public struct SoftTarget: Sendable, Hashable, Codable {
     public var probabilities: [Float]
     /// Probability of all other tokens together.
     public var tail: Float
+    /// A teacher's distribution that is matched by a ``Divergence`` beside the cross-entropy to the target; nil: what the
+    /// teacher says is in the target.
+    public var teacher: Teacher?
+
+    /// A teacher's distribution and its part in the loss.
+    public struct Teacher: Sendable, Hashable, Codable {
+        /// Distinct tokens.
+        public var tokens: [Int32]
+        public var probabilities: [Float]
+        public var tail: Float
+        /// From 0 to 1; the rest is the target's.
+        public var weight: Float
+    }
 
     public init(tokens: [Int32], probabilities: [Float], tail: Float = 0) {
         precondition(
@@ -22,6 +35,14 @@ public struct SoftTarget: Sendable, Hashable, Codable {
     /// All weight on one token.
     public static func only(_ token: Int32) -> SoftTarget {
         SoftTarget(tokens: [token], probabilities: [1])
+    }
+
+    /// This target with another beside it, to be matched by a divergence that has `weight` of the loss.
+    public func beside(_ other: SoftTarget, weight: Float) -> SoftTarget {
+        var result = self
+        result.teacher = Teacher(
+            tokens: other.tokens, probabilities: other.probabilities, tail: other.tail, weight: weight)
+        return result
     }
 
     /// `1 - weight` of this target plus `weight` of the other.
@@ -53,14 +74,19 @@ public struct TrainingSequence: Sendable, Hashable, Codable {
     public var answers: [Int32]
     /// How much the sequence counts in the loss.
     public var weight: Float
+    /// A worse answer, for training on preferences.
+    public var rejected: RejectedAnswer?
 
-    public init(tokens: [Int32], targets: [SoftTarget], answers: [Int32], weight: Float = 1) {
+    public init(
+        tokens: [Int32], targets: [SoftTarget], answers: [Int32], weight: Float = 1, rejected: RejectedAnswer? = nil
+    ) {
         precondition(
             targets.count <= tokens.count && targets.count == answers.count, "TrainingSequence: targets do not fit")
         self.tokens = tokens
         self.targets = targets
         self.answers = answers
         self.weight = weight
+        self.rejected = rejected
     }
 }
 

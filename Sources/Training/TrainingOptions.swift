@@ -51,6 +51,11 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var recompute = false
     /// Share of every target that is spread over the whole vocabulary (Szegedy et al. 2016).
     public var labelSmoothing: Float = 0
+    /// What matches targets that have a teacher's distribution beside them.
+    public var divergence = Divergence(.forwardKL)
+    /// β of direct preference optimisation, for sequences with a rejected answer (``PreferenceLoss``); nil: sequences are
+    /// learnt as they are. Micro-batches, weights and label smoothing do not go with it.
+    public var preference: Double?
     /// Largest norm of the gradient.
     public var clip: Float = 1
     /// Coefficients of the routers' extra losses.

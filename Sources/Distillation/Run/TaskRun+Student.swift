@@ -13,6 +13,8 @@ extension TaskRun {
         var parameters: Int
         var activeParameters: Int
         var epochs: Double
+        /// What came after the training, in words; nil: nothing.
+        var phases: [String]?
     }
 
     func train(
@@ -34,13 +36,13 @@ extension TaskRun {
         let summary = { (trained: Trained) in
             "\(trained.record.steps) updates, \(Format.count(trained.record.tokens)) tokens in \(Format.duration(trained.record.seconds)); \(Format.count(trained.activeParameters)) of \(Format.count(trained.parameters)) parameters active"
         }
-        return try await stage("train", "train the student", key: key, summary: summary) {
+        let trained = try await stage("train", "train the student", key: key, summary: summary) {
             observer.stageAdvanced(0, detail: "carving")
             let seed = UInt64(task.training.seed)
             let material = try await TrainingData(
                 data, vocabulary: vocabulary,
                 answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
-                sharesTokens: adapted != nil
+                sharesTokens: adapted != nil, loss: task.training.loss
             ) { question in
                 try await workspace.stage("votes", key: key) {
                     VotedLabels(question, train: data.train, seed: seed)
@@ -49,7 +51,7 @@ extension TaskRun {
             for note in material.notes { observer.note(note) }
             let source: any WeightSource =
                 if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
-            let training = try StudentTraining(
+            var training = try StudentTraining(
                 task, data: data, material: material, vocabulary: vocabulary, source: source,
                 origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
             let plan = try await workspace.stage("plan", key: key) { try training.plan() }
@@ -62,6 +64,13 @@ extension TaskRun {
                 if !isCarved { weights.set(try training.start(plan)) }
                 isCarved = true
             }
+            if task.training.findsRate == true {
+                training.rate = try await workspace.stage("rate", key: key) {
+                    try carve()
+                    return try training.findRate(configuration, parameters: weights.copy())
+                }
+                observer.note(String(format: "learning rate %.2g, by a range test", training.rate))
+            }
             let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
             let pace = try await workspace.stage("pace", key: key) {
                 try carve()
@@ -70,12 +79,33 @@ extension TaskRun {
                         configuration, parameters: weights.copy(), epochs: plan.epochs)
                 }
             }
-            let trainer = try training.trainer(
-                configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
-                observer: TrainingProgress(observer))
-            // Where there is a checkpoint, nothing is carved only to be written over.
-            if !trainer.hasCheckpoint { try carve() }
-            _ = try trainer.run()
+            func supervise(_ checkpoint: URL, _ run: String) throws -> TrainingRecord {
+                let trainer = try training.trainer(
+                    configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: run,
+                    observer: TrainingProgress(observer))
+                // Where there is a checkpoint, nothing is carved only to be written over.
+                if !trainer.hasCheckpoint { try carve() }
+                _ = try trainer.run()
+                return trainer.record
+            }
+            var record: TrainingRecord
+            var phases: [Phase] = []
+            if hasPhases {
+                record = try await phase("supervised", key: key, weights: weights) { _, _ in
+                    (try supervise(checkpoint, key.hexadecimal), "")
+                }.record
+                phases = try await furtherPhases(
+                    Phases(
+                        training: training, configuration: configuration, weights: weights, vocabulary: vocabulary,
+                        teacher: adapted.map { workspace.url(of: $0.file).path }, key: key, updates: record.steps))
+                for phase in phases {
+                    record.seconds += phase.record.seconds
+                    record.tokens += phase.record.tokens
+                    if !phase.record.expertLoads.isEmpty { record.expertLoads = phase.record.expertLoads }
+                }
+            } else {
+                record = try supervise(checkpoint, key.hexadecimal)
+            }
             let folder = try file("students", key.hexadecimal)
             let contents = ModelContents(
                 configuration: configuration, tokenizer: vocabulary.tokenizer.definition,
@@ -87,9 +117,12 @@ extension TaskRun {
                 .sorted { $0.path < $1.path }
             return Trained(
                 files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal,
-                record: trainer.record, parameters: configuration.parameterCount,
-                activeParameters: configuration.activeParameterCount, epochs: pace.epochs)
+                record: record, parameters: configuration.parameterCount,
+                activeParameters: configuration.activeParameterCount, epochs: pace.epochs,
+                phases: hasPhases ? phases.map(\.note) : nil)
         }
+        if hasPhases { try forgetPhases(key) }
+        return trained
     }
 
     func studentEvaluation(_ trained: Trained) async throws -> SystemRun {

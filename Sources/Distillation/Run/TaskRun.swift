@@ -322,7 +322,7 @@ public final class TaskRun {
             let html = ReportPage(
                 certificate: certificate, task: task, record: trained.record,
                 failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring),
-                notes: data.notes
+                notes: data.notes + (trained.phases ?? [])
             ).html
             try write(package, trained: trained, certificate: certificate, report: html, key: key)
         }

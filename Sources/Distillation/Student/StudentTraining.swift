@@ -14,14 +14,18 @@ struct StudentPlan: Codable {
 
 /// A student while it is taught: what it is carved out of, and what it sees in which order.
 struct StudentTraining {
-    private let task: TaskDefinition
+    let task: TaskDefinition
     private let source: any WeightSource
     private let origins: [[Int32]]?
-    private let material: TrainingData
-    private let held: [TrainingSequence]
+    let material: TrainingData
+    let held: [TrainingSequence]
     private let samples: [TrainingSequence]
-    private let contextLength: Int
-    private let compute: Compute
+    let contextLength: Int
+    let compute: Compute
+    /// The material's rows, each with its weight.
+    let rows: [TrainingSequence]
+    /// Learning rate; the task's, unless it is to be found.
+    var rate: Double
 
     /// Tokens of the task on which carving measures what neurons do.
     private static let sampledTokens = 1024
@@ -41,6 +45,12 @@ struct StudentTraining {
         self.source = source
         self.origins = origins
         self.compute = compute
+        rate = task.training.rate
+        var rows = material.rows
+        if task.training.balances == true {
+            for (index, weight) in LabelBalance.weights(material.outputs).enumerated() { rows[index].weight *= weight }
+        }
+        self.rows = rows
         let writer = TrainingRows(vocabulary: vocabulary)
         held = try data.validation.prefix(200).map { try writer.row($0.input, answer: $0.output) }
         let longest = (material.rows + held).map(\.tokens.count).max() ?? 1
@@ -107,38 +117,73 @@ struct StudentTraining {
         ).carve(samples: samples)
     }
 
+    /// The learning rate that a range test on these weights, which it uses up, gives.
+    ///
+    /// - Throws: `TrainingError` when there is nothing to learn from.
+    func findRate(_ configuration: ModelConfiguration, parameters: Parameters) throws -> Double {
+        var options = options
+        // A little less, so that rounding up gives the number asked for.
+        options.epochs = (Double(RateFinder.updates * options.batch) - 0.5) / Double(rows.count)
+        return Double(
+            RateFinder(
+                try Trainer(
+                    model: decoder(configuration, parameters), data: rows, options: options, variant: variant)
+            ).rate)
+    }
+
     /// - Throws: `TrainingError` when there is nothing to learn from.
     func trainer(
         _ configuration: ModelConfiguration, parameters: Parameters, epochs: Double, checkpoint: URL? = nil,
         key: String = "",
         observer: (any TrainingObserver)? = nil
     ) throws -> Trainer {
+        var options = options
+        options.epochs = epochs
+        options.validationInterval = max(1, options.steps(sequences: rows.count) / 8)
+        return try Trainer(
+            model: decoder(configuration, parameters), data: rows, validation: held, options: options,
+            variant: variant, checkpoint: checkpoint, key: key, metrics: metrics(beside: checkpoint),
+            observer: observer)
+    }
+
+    var options: TrainingOptions {
         let training = task.training
         var options = TrainingOptions()
         options.batch = training.batch
-        options.rate = Float(training.rate)
+        options.rate = Float(rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100
         if training.optimizer == .muon { options.optimizer = .muon }
         if training.schedule == .wsd { options.schedule = .wsd }
         options.recompute = training.recompute ?? false
-        options.epochs = epochs
-        options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
-        let decoder = TrainableDecoder(
-            configuration, parameters: parameters, contextLength: contextLength, compute: compute)
-        let variant: Trainer.Variant? =
-            material.varies
-            ? { [material, contextLength, training] index, epoch in
-                material.vary(
-                    index, epoch: epoch, dropout: Self.mergeDropout, seed: UInt64(training.seed), limit: contextLength)
-            } : nil
-        return try Trainer(
-            model: decoder, data: material.rows, validation: held, options: options, variant: variant,
-            checkpoint: checkpoint, key: key,
-            metrics: checkpoint.map {
-                // Beside the folder of checkpoints.
-                $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
-            },
-            observer: observer)
+        options.labelSmoothing = Float(training.labelSmoothing ?? 0)
+        switch training.averaging {
+        case .uniform?: options.averaging = .uniform
+        case .exponential?: options.averaging = .exponential
+        default: break
+        }
+        if let loss = training.loss {
+            options.divergence = Divergence(loss.kind, beta: loss.beta, temperature: loss.temperature)
+        }
+        return options
+    }
+
+    var variant: Trainer.Variant? {
+        guard material.varies else { return nil }
+        return { [material, contextLength, seed = task.training.seed] index, epoch in
+            material.vary(
+                index, epoch: epoch, dropout: Self.mergeDropout, seed: UInt64(seed), limit: contextLength)
+        }
+    }
+
+    func decoder(_ configuration: ModelConfiguration, _ parameters: Parameters) -> TrainableDecoder {
+        TrainableDecoder(configuration, parameters: parameters, contextLength: contextLength, compute: compute)
+    }
+
+    /// Beside the folder of checkpoints.
+    func metrics(beside checkpoint: URL?) -> URL? {
+        checkpoint.map {
+            $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
+        }
     }
 }

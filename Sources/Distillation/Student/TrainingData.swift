@@ -16,7 +16,7 @@ struct TrainingData {
     /// The text each row was made from.
     private(set) var inputs: [String] = []
     /// The answer each row teaches.
-    private var outputs: [String] = []
+    private(set) var outputs: [String] = []
     private let substitution: SlotSubstitution?
     /// What to say about how the rows were made.
     private(set) var notes: [String] = []
@@ -26,12 +26,14 @@ struct TrainingData {
     ///   - answers: the teacher's, to the gold, the unlabelled and the validation inputs; those that are missing are done
     ///     without.
     ///   - sharesTokens: whether the teacher's tokens are the student's.
+    ///   - loss: how the teacher's distributions are taken in.
     ///   - votes: what a linear model adds to the teacher's labels; it is asked for where that can be.
     init(
         _ data: Dataset, vocabulary: StudentVocabulary, answers: [Labelled], sharesTokens: Bool,
+        loss: TaskDefinition.Loss? = nil,
         votes: (VotedLabels.Question) async throws -> VotedLabels
     ) async throws {
-        writer = TrainingRows(vocabulary: vocabulary)
+        writer = TrainingRows(vocabulary: vocabulary, loss: loss)
         substitution = SlotSubstitution(
             data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
             words: vocabulary.words)

@@ -9,11 +9,25 @@ struct TrainingRows {
     var smoothing: Float = 0.05
     /// The teacher's part in the target; the rest is the answer itself.
     var teacherShare: Float = 0.5
+    /// Whether the teacher's part stays beside the target, to be matched by another divergence than cross-entropy.
+    var keepsApart = false
+
+    /// - Parameter loss: nil: the cross-entropy to an even mixture.
+    init(vocabulary: StudentVocabulary, loss: TaskDefinition.Loss? = nil) {
+        self.vocabulary = vocabulary
+        guard let loss else { return }
+        teacherShare = Float(loss.weight)
+        keepsApart = !loss.isMixture
+    }
+
+    private func join(_ target: SoftTarget, _ soft: SoftTarget, _ weight: Float) -> SoftTarget {
+        keepsApart ? target.beside(soft, weight: weight) : target.mixed(with: soft, weight: weight)
+    }
 
     /// A row whose first target, the label, is `share` of a distribution and the rest of the answer itself.
     func row(_ input: String, answer: String, soft: SoftTarget, share: Float) throws -> TrainingSequence {
         var row = try row(input, answer: answer, weight: 1, smooths: false)
-        row.targets[0] = row.targets[0].mixed(with: soft, weight: share)
+        row.targets[0] = join(row.targets[0], soft, share)
         return row
     }
 
@@ -35,7 +49,7 @@ struct TrainingRows {
             for (place, distribution) in teacher.alternatives.prefix(min(same + 1, targets.count)).enumerated() {
                 let soft = SoftTarget(
                     tokens: distribution.tokens, probabilities: distribution.probabilities, tail: distribution.tail)
-                targets[place] = targets[place].mixed(with: soft, weight: teacherShare)
+                targets[place] = join(targets[place], soft, teacherShare)
             }
         } else if smooths, format.kind == .label, smoothing > 0, format.labels.count > 1 {
             let labels = try format.labels.map { try format.answerTokens($0, tokenizer: tokenizer)[0] }

@@ -64,6 +64,19 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var schedule: Schedule?
         /// Whether activations are computed again instead of kept: less memory, the same student. nil: no.
         public var recompute: Bool?
+        /// true: the learning rate is found by a range test instead of `rate`.
+        public var findsRate: Bool?
+        /// nil: the cross-entropy to a mixture, half of it the teacher's.
+        public var loss: Loss?
+        /// true: rows of rare labels count more.
+        public var balances: Bool?
+        /// Share of every target that is spread over the vocabulary; nil: none.
+        public var labelSmoothing: Double?
+        /// nil: none.
+        public var averaging: Averaging?
+        /// Phases after the training; nil: none.
+        public var onPolicy: OnPolicy?
+        public var preference: Preference?
     }
 
     public struct Economics: Sendable, Hashable, Codable {

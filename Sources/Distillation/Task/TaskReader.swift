@@ -189,8 +189,6 @@ struct TaskReader {
         }
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
-        let training = try root.section(
-            "training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "recompute"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(
@@ -213,15 +211,7 @@ struct TaskReader {
                 routed: try experts?.integer("routed", 1...256) ?? 7,
                 shared: try experts?.integer("shared", 1...256) ?? 1,
                 active: try experts?.integer("active", 1...256) ?? 2),
-            training: .init(
-                epochs: try training?.automatic("epochs", { try $0.number($1, 0.01...1000) }),
-                batch: try training?.integer("batch", 1...4096) ?? 32,
-                rate: try training?.number("rate", 1e-7...1) ?? 6e-4,
-                seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,
-                minutes: try training?.number("minutes", 0.1...10_000),
-                optimizer: try training?.choice("optimizer", TaskDefinition.Optimizer.self),
-                schedule: try training?.choice("schedule", TaskDefinition.Schedule.self),
-                recompute: try training?.boolean("recompute")),
+            training: try training(root, kind: kind),
             metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
             retain: try quality?.number("retain", 0...1) ?? 0.98,
             confidence: try quality?.number("confidence", 0.5...0.9999) ?? 0.95,
@@ -238,6 +228,7 @@ struct TaskReader {
         if kind == .label, task.metric == .exact { task.metric = .accuracy }
         task.abstain = try abstain(output, kind: kind, labels: task.labels)
         task.synthesis = try synthesis(root)
+        try checkPhases(root, task)
         if task.student.active > task.student.routed, let node = experts?.node("active") {
             throw error(node, "'student.experts.active' is more than the \(task.student.routed) routed ones")
         }
