@@ -21,6 +21,8 @@ package final class TrainableDecoder {
     package var lastLayerOnTargetsOnly = true
     /// What matches targets that have a teacher's distribution beside them.
     package var divergence = Divergence(.forwardKL)
+    /// [layers, E]: added to the routers' probabilities for choosing; all zero but while training balances with it.
+    let selectionBias: FloatBuffer
 
     let rope: RotaryTable
     private let embedding: Floats
@@ -127,7 +129,9 @@ package final class TrainableDecoder {
         }
         lowestTrained =
             embeddingGradient != nil ? -1 : (0..<c.layerCount).first(where: trains) ?? c.layerCount
-        let view = ViewBuilder(configuration: c, parameters: parameters, adapterScale: adapterScale)
+        selectionBias = FloatBuffer(count: c.layerCount * (c.experts?.routedCount ?? 0))
+        let view = ViewBuilder(
+            configuration: c, parameters: parameters, adapterScale: adapterScale, selectionBias: selectionBias)
         blocks = (0..<c.layerCount).map(view.block)
     }
 

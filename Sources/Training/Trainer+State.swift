@@ -38,7 +38,8 @@ extension Trainer {
         try TrainingCheckpoint.write(
             .init(
                 key: key, step: optimizer.step, count: model.parameters.trainedCount, record: record, pending: window,
-                loads: loads, watch: watch, averaged: average?.count ?? 0, best: best?.state),
+                loads: loads, watch: watch, averaged: average?.count ?? 0, best: best?.state,
+                bias: options.biasSpeed > 0 ? model.selectionBias.values : nil),
             blocks: blocks, to: checkpoint)
         try keepIfGood()
     }
@@ -100,5 +101,8 @@ extension Trainer {
         optimizer.step = header.step
         average?.count = header.averaged
         if let state = header.best { best?.state = state }
+        if let bias = header.bias, bias.count == model.selectionBias.count {
+            model.selectionBias.base.update(from: bias, count: bias.count)
+        }
     }
 }

@@ -5,13 +5,13 @@ extension Trainer {
     func finish() {
         let isAveraged = average?.apply() ?? false
         // An early end comes right after a validation.
-        if !record.endedEarly || isAveraged { validate() }
+        if !record.endedEarly || isAveraged { withoutBias(validate) }
         record.keptStep = best?.restore()
     }
 
     /// A validation before the end, which may become the end.
     func validateBetween() {
-        validate()
+        withoutBias(validate)
         guard let best else { return }
         if best.shouldEnd { record.endedEarly = true } else { loads = [] }
     }

@@ -144,6 +144,7 @@ package final class Trainer {
         record.steps += 1
         record.tokens += tokens
         record.sequences += chosen.count
+        adjustBias(pass.loads)
         if isLast(options.averagingShare) { average?.add(compute: model.compute) }
         // A run that may end at any validation counts from the last one.
         if best != nil || record.steps > steps - max(1, steps / 10) { addLoads(pass.loads) }

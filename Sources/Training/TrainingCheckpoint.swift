@@ -19,6 +19,8 @@ struct TrainingCheckpoint {
         /// Updates in the mean of the weights.
         var averaged: Int
         var best: BestWeights.State?
+        /// The routers' bias on the choice of experts, where training balances with it.
+        var bias: [Float]?
     }
 
     /// - Parameter blocks: arrays of which the first `header.count` floats are written.

@@ -61,6 +61,9 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     /// Coefficients of the routers' extra losses.
     public var balance: Float = 1e-2
     public var z: Float = 1e-3
+    /// How much an update changes the bias on each expert's choice, which balances them instead of a loss (set `balance`
+    /// to 0 then); 0: there is none.
+    public var biasSpeed: Float = 0
     /// Updates between checkpoints.
     public var checkpointInterval = 200
     /// Updates between passes over the validation sequences; 0: only at the end.

@@ -1,10 +1,13 @@
 internal import LanguageModels
+internal import Tensors
 
 /// Makes the layers' views over a block of parameters.
 struct ViewBuilder {
     let configuration: ModelConfiguration
     let parameters: Parameters
     let adapterScale: Float
+    /// [layers, E]: what is added to the routers' probabilities for choosing; empty for dense models.
+    let selectionBias: FloatBuffer
 
     func block(_ layer: Int) -> TrainableBlock {
         let c = configuration
@@ -29,10 +32,11 @@ struct ViewBuilder {
         return TrainableBlock(
             inputNorm: parameters.value(norms.0), inputNormGradient: parameters.gradient(norms.0), attention: attention,
             middleNorm: parameters.value(norms.1), middleNormGradient: parameters.gradient(norms.1),
-            feedForward: feedForward(p + "mlp.", adapters: p + "adapter."), width: c.width, epsilon: c.normEpsilon)
+            feedForward: feedForward(layer, p + "mlp.", adapters: p + "adapter."), width: c.width,
+            epsilon: c.normEpsilon)
     }
 
-    private func feedForward(_ p: String, adapters: String) -> TrainableBlock.FeedForward {
+    private func feedForward(_ layer: Int, _ p: String, adapters: String) -> TrainableBlock.FeedForward {
         let c = configuration
         guard let e = c.experts else {
             var gateUp = fused(
@@ -44,7 +48,8 @@ struct ViewBuilder {
         }
         let router = Router(
             weight: parameters.value(p + "gate.weight"), gradient: parameters.gradient(p + "gate.weight"),
-            width: c.width, experts: e.routedCount, active: e.activeCount, normalizes: e.normalizesWeights)
+            width: c.width, experts: e.routedCount, active: e.activeCount, normalizes: e.normalizesWeights,
+            bias: selectionBias.base + layer * e.routedCount)
         var shared: MixtureOfExpertsLayer.Shared?
         if e.sharedWidth > 0 {
             let gate = p + "shared_expert_gate.weight"

@@ -11,6 +11,12 @@ internal import Tensors
 ///
 /// Extra losses, as in OLMoE (Muennighoff et al. 2024): load balance `E · Σ fraction(e) · meanProbability(e)`
 /// (Fedus et al. 2021, eq. 4) and router z-loss `mean(lse²)` (Zoph et al. 2022, eq. 5).
+///
+/// Instead of the load-balance loss a bias can be added to the probabilities for choosing alone (Wang et al.,
+/// arXiv 2408.15664; DeepSeek-V3, arXiv 2412.19437, eq. 16). The layout students are exported in, Qwen2-MoE's, has no
+/// place for it: it serves training only and goes back to zero before the end, so that what is exported chooses as what
+/// was trained. Sigmoid scores, which DeepSeek-V3 weighs its experts with, are not offered for the same reason: no
+/// linear router's softmax gives their ratios.
 package struct Router {
     /// [E, W].
     package var weight: Floats
@@ -20,6 +26,8 @@ package struct Router {
     package var active: Int
     /// Whether the chosen probabilities are made to add up to 1.
     package var normalizes: Bool
+    /// [E], added to the probabilities when experts are chosen, not to their weights; nil: none.
+    package var bias: Floats?
 
     package struct Saved {
         /// [T, E].
@@ -73,7 +81,7 @@ package struct Router {
             for expert in 0..<experts {
                 var isTaken = false
                 for earlier in 0..<choice where chosen[earlier] == Int32(expert) { isTaken = true }
-                if !isTaken, best < 0 || row[expert] > row[best] { best = expert }
+                if !isTaken, best < 0 || score(row, expert) > score(row, best) { best = expert }
             }
             chosen[choice] = Int32(best)
             weights[choice] = row[best]
@@ -83,6 +91,8 @@ package struct Router {
             for choice in 0..<active { weights[choice] /= sum }
         }
     }
+
+    private func score(_ row: Floats, _ expert: Int) -> Float { bias.map { row[expert] + $0[expert] } ?? row[expert] }
 
     /// Adds to dx[T, W] and to the router's gradient.
     ///
