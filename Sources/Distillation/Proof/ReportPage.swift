@@ -194,11 +194,20 @@ struct ReportPage {
         ]
     }
 
+    /// What the base gave.
+    private var origin: String {
+        switch task.student.start ?? .carve {
+        case .carve: "Carved from"
+        case .upcycle: "Upcycled from"
+        case .scratch: "From scratch, with the vocabulary of"
+        }
+    }
+
     private var run: [[String]] {
         let c = certificate
         return [
             ["Program", c.program], ["Machine", c.machine], ["Threads", "\(c.threads)"], ["Seed", "\(c.seed)"],
-            ["Teacher", task.teacher ?? "none"], ["Carved from", task.student.base],
+            ["Teacher", task.teacher ?? "none"], [origin, task.student.base],
             [
                 "Kept",
                 "\(Format.percent(c.quality.kept)) of \(c.quality.reference); \(Format.percent(c.quality.retain, digits: 0)) asked at \(Format.percent(c.quality.confidence, digits: 0)) confidence",

@@ -106,23 +106,55 @@ extension TaskRun {
             } else {
                 record = try supervise(checkpoint, key.hexadecimal)
             }
+            var shape = configuration
+            var values = weights
+            var notes = phases.map(\.note)
+            if task.student.prunes == true {
+                (shape, values) = prune(training, configuration, weights, &record, &notes)
+            }
             let folder = try file("students", key.hexadecimal)
             let contents = ModelContents(
-                configuration: configuration, tokenizer: vocabulary.tokenizer.definition,
+                configuration: shape, tokenizer: vocabulary.tokenizer.definition,
                 chatTemplate: StudentPackage.chatTemplate(vocabulary.format), name: "\(task.name) student",
-                values: { weights.array($0) })
+                values: { [values] in values.array($0) })
             try StudentPackage.write(contents, format: vocabulary.format, name: task.name, to: folder)
             try? FileManager.default.removeItem(at: checkpoint)
             let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
                 .sorted { $0.path < $1.path }
             return Trained(
                 files: try files.map { try workspace.reference(to: $0) }, folder: key.hexadecimal,
-                record: record, parameters: configuration.parameterCount,
-                activeParameters: configuration.activeParameterCount, epochs: pace.epochs,
-                phases: hasPhases ? phases.map(\.note) : nil)
+                record: record, parameters: shape.parameterCount,
+                activeParameters: shape.activeParameterCount, epochs: pace.epochs,
+                phases: notes.isEmpty ? nil : notes)
         }
         if hasPhases { try forgetPhases(key) }
         return trained
+    }
+
+    /// The student without the experts that are hardly ever chosen.
+    private func prune(
+        _ training: StudentTraining, _ configuration: ModelConfiguration, _ weights: Parameters,
+        _ record: inout TrainingRecord, _ notes: inout [String]
+    ) -> (ModelConfiguration, Parameters) {
+        let before = training.use(configuration, weights)
+        guard let pruning = ExpertPruning(configuration, loads: before.loads) else {
+            notes.append("no expert was left out: in some layer all of them are used")
+            return (configuration, weights)
+        }
+        let pruned = pruning.weights(weights)
+        let after = training.use(pruning.configuration, pruned)
+        record.expertLoads = after.loads.map { layer in
+            layer.map { Double($0) / Double(max(1, layer.reduce(0, +))) }
+        }
+        let left = pruning.configuration.experts?.routedCount ?? 0
+        notes.append(
+            String(
+                format:
+                    "%d of %d routed experts in every layer were left out; the loss on training rows went from %.4f to %.4f",
+                (configuration.experts?.routedCount ?? 0) - left, configuration.experts?.routedCount ?? 0, before.loss,
+                after.loss))
+        observer.note(notes[notes.count - 1])
+        return (pruning.configuration, pruned)
     }
 
     func studentEvaluation(_ trained: Trained) async throws -> SystemRun {

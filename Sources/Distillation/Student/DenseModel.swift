@@ -1,19 +1,19 @@
-internal import LanguageModels
+package import LanguageModels
 internal import Tensors
 internal import Tokenizers
-internal import Training
+package import Training
 
 /// A dense model's weights in fp32, by canonical name: where adapting and carving start.
-struct DenseModel {
-    var configuration: ModelConfiguration
-    var values: [String: [Float]]
+package struct DenseModel {
+    package var configuration: ModelConfiguration
+    package var values: [String: [Float]]
 
     /// Some layers of a model, with the vocabulary of a task.
     ///
     /// - Parameter layers: numbers of the source's layers, in the order they get.
     /// - Parameter origins: for each new token the old ones whose mean is its embedding; nil: the vocabulary stays.
     /// - Throws: `ModelError` when a tensor is missing or has another shape; ``TaskError`` for models that have experts.
-    init(_ source: any WeightSource, layers: [Int], origins: [[Int32]]?) throws {
+    package init(_ source: any WeightSource, layers: [Int], origins: [[Int32]]?) throws {
         var c = source.configuration
         guard c.experts == nil else {
             throw TaskError("\(source.name) has experts already; students are carved out of dense models")
@@ -76,7 +76,7 @@ struct DenseModel {
     }
 
     /// Parameters for the trainer that hold these weights; adapters' A is drawn, B is zero.
-    func parameters(adapterRank: Int?, trains: Bool = true, seed: UInt64) -> Parameters {
+    package func parameters(adapterRank: Int?, trains: Bool = true, seed: UInt64) -> Parameters {
         var specifications = TrainableDecoder.specifications(configuration, adapterRank: adapterRank)
         if !trains { for index in specifications.indices { specifications[index].trains = false } }
         let parameters = Parameters(specifications)

@@ -31,6 +31,8 @@ struct StudentTraining {
     private static let sampledTokens = 1024
     /// Probability that a merge of the tokenizer is left out, where answers are written in the same tokens as inputs.
     private static let mergeDropout = 0.05
+    /// Of the routers' bias (arXiv 2408.15664).
+    private static let biasSpeed: Float = 1e-3
 
     /// - Parameters:
     ///   - source: the model to carve from.
@@ -78,11 +80,12 @@ struct StudentTraining {
                 shape.layerCount = layers
                 return try StudentCarver.configuration(of: shape, student: task.student)
             }
-        guard (1...base.layerCount).contains(layers) else {
+        let isDrawn = task.student.start == .scratch
+        guard isDrawn || (1...base.layerCount).contains(layers) else {
             throw TaskError("\(layers) layers asked for, but \(source.name) has \(base.layerCount)")
         }
         // A model that has never seen the labels' tokens says nothing about which layers they need.
-        let measures = layers < base.layerCount && (origins == nil || task.kind != .label)
+        let measures = !isDrawn && layers < base.layerCount && (origins == nil || task.kind != .label)
         let chosen =
             try measures
             ? LayerSelection(
@@ -112,8 +115,12 @@ struct StudentTraining {
     ///
     /// - Throws: ``TaskError``, `ModelError`.
     func start(_ plan: StudentPlan) throws -> Parameters {
-        try StudentCarver(
-            dense: DenseModel(source, layers: plan.layers, origins: origins), student: task.student, compute: compute
+        if task.student.start == .scratch {
+            return try StudentCarver.drawn(configuration(plan), seed: UInt64(task.training.seed))
+        }
+        return try StudentCarver(
+            dense: DenseModel(source, layers: plan.layers, origins: origins), student: task.student,
+            seed: UInt64(task.training.seed), compute: compute
         ).carve(samples: samples)
     }
 
@@ -157,6 +164,10 @@ struct StudentTraining {
         if training.schedule == .wsd { options.schedule = .wsd }
         options.recompute = training.recompute ?? false
         options.labelSmoothing = Float(training.labelSmoothing ?? 0)
+        if training.router == .bias {
+            options.balance = 0
+            options.biasSpeed = Self.biasSpeed
+        }
         switch training.averaging {
         case .uniform?: options.averaging = .uniform
         case .exponential?: options.averaging = .exponential

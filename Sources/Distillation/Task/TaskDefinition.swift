@@ -35,6 +35,23 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var routed: Int
         public var shared: Int
         public var active: Int
+        /// Where its first weights come from; nil: they are carved out of the base.
+        public var start: Start?
+        /// Copies of each shard of a feed-forward layer, of an upcycled student.
+        public var copies: Int?
+        /// Of a student from scratch.
+        public var width: Int?
+
+        /// true: routed experts that are hardly ever chosen are left out after the training.
+        public var prunes: Bool?
+
+        public enum Start: String, Sendable, Hashable, Codable, CaseIterable {
+            case carve
+            /// Every feed-forward layer in shards, each several times.
+            case upcycle
+            /// Drawn.
+            case scratch
+        }
     }
 
     /// What changes the student's weights.
@@ -74,6 +91,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var labelSmoothing: Double?
         /// nil: none.
         public var averaging: Averaging?
+        /// nil: by a loss.
+        public var router: RouterBalance?
         /// Phases after the training; nil: none.
         public var onPolicy: OnPolicy?
         public var preference: Preference?

@@ -188,7 +188,7 @@ struct TaskReader {
             }
         }
         let student = try studentSection(root)
-        let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
+        let experts = try student?.section("experts", keys: ["routed", "shared", "active", "copies"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(
@@ -227,6 +227,7 @@ struct TaskReader {
         }
         if kind == .label, task.metric == .exact { task.metric = .accuracy }
         task.abstain = try abstain(output, kind: kind, labels: task.labels)
+        try start(student, experts, &task)
         task.synthesis = try synthesis(root)
         try checkPhases(root, task)
         if task.student.active > task.student.routed, let node = experts?.node("active") {
@@ -253,10 +254,7 @@ struct TaskReader {
 
     private func studentSection(_ root: Section) throws -> Section? {
         guard let node = root.node("student"), node.scalar?.string != "auto" else { return nil }
-        let section = try root.section("student", keys: ["base", "start", "layers", "experts"])
-        if let start = try section?.string("start"), start != "carve", let node = section?.node("start") {
-            throw error(node, "'student.start' is '\(start)'; only carve is supported yet")
-        }
+        let section = try root.section("student", keys: ["base", "start", "layers", "experts", "width", "prune"])
         return section
     }
 

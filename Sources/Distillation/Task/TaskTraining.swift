@@ -56,6 +56,14 @@ extension TaskDefinition {
         public var rate: Double?
     }
 
+    /// What keeps the experts evenly used.
+    public enum RouterBalance: String, Sendable, Hashable, Codable, CaseIterable {
+        /// A loss beside the task's.
+        case loss
+        /// A bias on the choice of experts that is gone at the end.
+        case bias
+    }
+
     /// What becomes of the weights of the last updates.
     public enum Averaging: String, Sendable, Hashable, Codable, CaseIterable {
         case none
@@ -67,7 +75,7 @@ extension TaskDefinition {
 extension TaskReader {
     static let trainingKeys = [
         "epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "loss", "balance", "label_smoothing",
-        "averaging", "on_policy", "preference", "recompute",
+        "averaging", "on_policy", "preference", "recompute", "router",
     ]
 
     /// `training`, checked.
@@ -91,6 +99,7 @@ extension TaskReader {
             guard kind == .label else { throw error(node, "'training.balance' is for kind label") }
             result.balances = true
         }
+        result.router = try section.choice("router", TaskDefinition.RouterBalance.self)
         result.onPolicy = try onPolicy(section)
         result.preference = try preference(section)
         for (key, isAsked) in [("on_policy", result.onPolicy != nil), ("preference", result.preference != nil)] {

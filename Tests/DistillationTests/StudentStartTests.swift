@@ -1,0 +1,162 @@
+import Distillation
+import Foundation
+import LanguageModels
+import Tensors
+import Testing
+import Training
+
+/// Where a student's first weights come from.
+@Suite(.serialized)
+struct StudentStartTests {
+    private final class Quiet: RunObserver {
+        func stageBegan(_ stage: String, number: Int, of count: Int) {}
+        func stageAdvanced(_ fraction: Double, detail: String) {}
+        func stageEnded(_ summary: String, reused: Bool) {}
+        func note(_ text: String) {}
+    }
+
+    private func folder(_ student: String, training: String = "{epochs: 4, batch: 8, rate: 3e-3}") throws
+        -> TemporaryFolder
+    {
+        let folder = try TemporaryFolder()
+        let base = folder.url.appendingPathComponent("tiny.gguf").path
+        try TinyModel.write(to: base)
+        let rows = ["red", "blue", "tall", "small", "old", "new", "warm", "cold"].flatMap { word in
+            ["box", "cup", "car", "hat", "pen"].map {
+                "{\"input\":\"\(word) \($0)\",\"output\":\"\(word == "red" ? "hot" : "other")\"}"
+            }
+        }
+        try folder.write(rows.prefix(32).joined(separator: "\n"), "gold.jsonl")
+        try folder.write(rows.dropFirst(32).joined(separator: "\n"), "test.jsonl")
+        try folder.write(
+            """
+            name: tiny
+            output: {kind: label}
+            data: {gold: {train: gold.jsonl, test: test.jsonl}}
+            student: {base: \(base), \(student)}
+            training: \(training)
+            """, "task.yaml")
+        return folder
+    }
+
+    @Test func keysAreReadAndMistakesNamed() throws {
+        func read(_ student: String) throws -> TaskDefinition.Student {
+            let folder = try folder(student)
+            return try TaskDefinition(folder: folder.url).student
+        }
+        let plain = try read("start: carve")
+        #expect(plain.start == nil && plain.copies == nil && plain.width == nil)
+        let upcycled = try read("start: upcycle, experts: {copies: 4}")
+        #expect(upcycled.start == .upcycle && upcycled.copies == 4 && upcycled.routed == 12 && upcycled.active == 3)
+        #expect(try read("start: scratch, width: 64").width == 64)
+        for (student, message) in [
+            ("start: grow", "carve, upcycle, scratch"), ("start: scratch, width: 16", "from 32"),
+            ("width: 64", "is for student.start scratch"),
+            ("experts: {copies: 2}", "is for student.start upcycle"),
+            ("start: upcycle, experts: {routed: 7, copies: 2}", "must be a multiple"),
+        ] {
+            let error = #expect(throws: TaskError.self) { try read(student) }
+            #expect("\(error.map { "\($0)" } ?? "")".contains(message))
+        }
+    }
+
+    /// With each shard active once, the copies give what the dense layer gave.
+    @Test func anUpcycledStudentBeginsAsItsBase() throws {
+        let folder = try folder("start: upcycle, experts: {routed: 6, shared: 1, active: 3, copies: 2}")
+        let task = try TaskDefinition(folder: folder.url)
+        let source = try openModel(task.student.base)
+        let dense = try DenseModel(source, layers: [0, 1], origins: nil)
+        let compute = Compute(pool: WorkerPool(threadCount: 2))
+        let carver = StudentCarver(dense: dense, student: task.student, seed: 1, compute: compute)
+        let samples = (0..<4).map { first in
+            TrainingSequence(
+                tokens: (0..<12).map { Int32((first * 37 + $0 * 11) % 250) }, targets: [.only(7)], answers: [7])
+        }
+        let upcycled = try carver.carve(samples: samples)
+        let configuration = try carver.configuration()
+        #expect(configuration.experts?.routedCount == 6 && configuration.experts?.width == 32)
+        #expect(configuration.experts?.sharedWidth == 32)
+        func logits(_ c: ModelConfiguration, _ parameters: Parameters) -> [Float] {
+            TrainableDecoder(c, parameters: parameters, contextLength: 32, compute: compute).rowLogits(
+                TrainingBatch(samples))
+        }
+        let before = logits(dense.configuration, dense.parameters(adapterRank: nil, trains: false, seed: 0))
+        let after = logits(configuration, upcycled)
+        let difference = zip(before, after).map { ($0 - $1) * ($0 - $1) }.reduce(0, +)
+        let whole = before.map { $0 * $0 }.reduce(0, +)
+        // The routers' logits differ by 0.05 at the start, so that a shard counts some hundredths more or less.
+        #expect(difference < 2e-3 * whole, "\(difference) of \(whole)")
+        #expect(difference > 0)
+    }
+
+    @Test(arguments: [
+        ("start: upcycle, layers: 2, experts: {routed: 6, shared: 1, copies: 2}", 6, 32),
+        ("prune: true, layers: 2", 7, 32),
+        ("start: scratch, width: 64, layers: 1, experts: {routed: 3, shared: 1, active: 2}", 3, 64),
+    ])
+    func startsRunToTheEnd(student: String, experts: Int, width: Int) async throws {
+        let folder = try folder(student)
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        let source = try openModel(outcome.package.path)
+        #expect(source.configuration.experts?.routedCount == experts && source.configuration.width == width)
+        let second = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        #expect(second.didNothing)
+    }
+
+    @Test func unusedExpertsAreLeftOut() throws {
+        var configuration = ModelConfiguration(
+            family: .qwen2MoE, vocabularySize: 40, width: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
+            headDimension: 8, feedForwardWidth: 64, contextLength: 64, attentionBias: true,
+            experts: ExpertConfiguration(routedCount: 4, activeCount: 2, width: 16, sharedWidth: 16))
+        // One expert of no use in the second layer, two in the first: one of each goes, the least used.
+        let pruning = try #require(ExpertPruning(configuration, loads: [[0, 500, 3, 500], [300, 300, 400, 1]]))
+        #expect(pruning.kept == [[1, 2, 3], [0, 1, 2]])
+        #expect(ExpertPruning(configuration, loads: [[0, 0, 3, 500], [300, 300, 400, 100]]) == nil)
+        configuration.experts?.activeCount = 4
+        #expect(ExpertPruning(configuration, loads: [[0, 500, 3, 500], [300, 300, 400, 1]]) == nil)
+        configuration.experts?.activeCount = 2
+
+        let whole = Parameters(TrainableDecoder.specifications(configuration))
+        var random = RandomNumbers(seed: 3)
+        for entry in whole.entries {
+            whole.set(
+                entry.specification.name,
+                (0..<entry.specification.count).map { _ in
+                    entry.specification.name.hasSuffix("norm.weight") ? 1 : 0.1 * random.normal()
+                })
+        }
+        // What goes is marked.
+        for (layer, expert) in [(0, 0), (1, 3)] {
+            let name = "model.layers.\(layer).mlp.experts.\(expert).down_proj.weight"
+            whole.set(name, [Float](repeating: .nan, count: 32 * 16))
+        }
+        let pruned = pruning.weights(whole)
+        #expect(pruned.values.values.allSatisfy { $0.isFinite })
+        #expect(
+            pruned.array("model.layers.0.mlp.experts.0.up_proj.weight")
+                == whole.array("model.layers.0.mlp.experts.1.up_proj.weight"))
+        #expect(
+            pruned.array("model.layers.1.mlp.gate.weight")
+                == Array(whole.array("model.layers.1.mlp.gate.weight").prefix(96)))
+        #expect(
+            pruned.array("model.layers.1.mlp.shared_expert.up_proj.weight")
+                == whole.array("model.layers.1.mlp.shared_expert.up_proj.weight"))
+        #expect(pruned.array("model.embed_tokens.weight") == whole.array("model.embed_tokens.weight"))
+    }
+
+    /// Balancing by a bias changes the student, the same way each time.
+    @Test func aBiasBalances() async throws {
+        let student = "layers: 1, experts: {routed: 3, shared: 1, active: 1}"
+        func weights(_ router: String) async throws -> Data {
+            let folder = try folder(student, training: "{epochs: 8, batch: 8, rate: 3e-3\(router)}")
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet())
+                .run()
+            return try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors"))
+        }
+        let plain = try await weights("")
+        let biased = try await weights(", router: bias")
+        #expect(plain != biased)
+        #expect(try await weights(", router: loss") == plain)
+        #expect(try await weights(", router: bias") == biased)
+    }
+}
