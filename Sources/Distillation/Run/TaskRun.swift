@@ -53,7 +53,8 @@ public final class TaskRun {
     public func run() async throws -> Outcome {
         stageCount =
             (task.abstain == nil ? 3 : 4)
-            + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation.map { 3 + members($0) } ?? 2)
+            + (task.teacher == nil && task.endpoint == nil
+                ? 0 : task.adaptation.map { 3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) } ?? 2)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -298,7 +299,7 @@ public final class TaskRun {
             student: measured(student), baseline: measured(baseline))
         let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
             sum
-                + (["adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
+                + (["domain", "adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
                     ? stage.seconds ?? 0 : 0)
         }
         let verdict = Verdict(

@@ -25,6 +25,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var rate: Double
         /// Teachers that are fitted from different seeds and answer together; nil: as many as few examples call for.
         public var members: Int?
+        /// Passes over the inputs as text before the gold; nil: one where there are many more inputs than gold.
+        public var domain: Double?
     }
 
     public struct Student: Sendable, Hashable, Codable {
