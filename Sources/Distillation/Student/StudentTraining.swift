@@ -119,8 +119,8 @@ struct StudentTraining {
         options.rate = Float(training.rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100
-        if training.optimizer == .muon { options.optimizer = .muon }
-        if training.schedule == .wsd { options.schedule = .wsd }
+        options.optimizer = training.optimizer ?? .adamw
+        options.schedule = training.schedule ?? .cosine
         options.epochs = epochs
         options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
         let decoder = TrainableDecoder(

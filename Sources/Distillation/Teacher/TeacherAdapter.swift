@@ -22,7 +22,7 @@ struct TeacherAdapter {
         let rows = TrainingRows(vocabulary: vocabulary)
         let data = try examples.map { try rows.row($0.input, answer: $0.output) }
         let held = try validation.map { try rows.row($0.input, answer: $0.output) }
-        let parameters = dense.parameters(adapterRank: adaptation.rank, seed: seed)
+        let parameters = try dense.parameters(adapterRank: adaptation.rank, seed: seed)
         let longest = (data + held).map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
             dense.configuration, parameters: parameters, adapterScale: Self.scale, contextLength: max(8, longest),
