@@ -57,7 +57,7 @@ extension TaskRun {
             ) {
                 try adapter.trainer(
                     dense, examples: data.train, validation: Array(data.validation.prefix(32)), epochs: epochs,
-                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
+                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer, group: options.group)
             }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(

@@ -111,7 +111,7 @@ struct StudentTraining {
     func trainer(
         _ configuration: ModelConfiguration, parameters: Parameters, epochs: Double, checkpoint: URL? = nil,
         key: String = "",
-        observer: (any TrainingObserver)? = nil
+        observer: (any TrainingObserver)? = nil, group: (any ProcessGroup)? = nil
     ) throws -> Trainer {
         let training = task.training
         var options = TrainingOptions()
@@ -138,6 +138,6 @@ struct StudentTraining {
                 // Beside the folder of checkpoints.
                 $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
             },
-            observer: observer)
+            observer: observer, group: group)
     }
 }

@@ -17,7 +17,7 @@ struct TeacherAdapter {
 
     func trainer(
         _ dense: DenseModel, examples: [Example], validation: [Example], epochs: Double, checkpoint: URL?,
-        key: String, observer: (any TrainingObserver)?
+        key: String, observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
     ) throws -> (trainer: Trainer, parameters: Parameters) {
         let rows = TrainingRows(vocabulary: vocabulary)
         let data = try examples.map { try rows.row($0.input, answer: $0.output) }
@@ -36,7 +36,7 @@ struct TeacherAdapter {
         options.checkpointInterval = 20
         let trainer = try Trainer(
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
-            observer: observer)
+            observer: observer, group: group)
         return (trainer, parameters)
     }
 
