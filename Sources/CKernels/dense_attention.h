@@ -22,20 +22,21 @@ static void attention_product(size_t m, size_t n, size_t k, const float *a, size
 
 static void attention_forward(const uk_sequence_attention *a, size_t head_begin, size_t head_end, float *scratch) {
     const size_t d = a->head_dimension, group = a->heads / a->kv_heads, stride = attention_stride(a->tokens);
+    const size_t first = a->tokens - a->queries;
     float *p = scratch + UK_GEMM_SCRATCH;
     for (size_t h = head_begin; h < head_end; h++) {
         const float *k = a->k + h / group * d, *v = a->v + h / group * d;
-        for (size_t t0 = 0; t0 < a->tokens; t0 += ATTENTION_BLOCK) {
-            const size_t rows = a->tokens - t0 < ATTENTION_BLOCK ? a->tokens - t0 : ATTENTION_BLOCK, keys = t0 + rows;
-            attention_product(rows, keys, d, a->q + t0 * a->q_stride + h * d, a->q_stride, 1, k, 1, a->kv_stride, p, stride, false,
+        for (size_t r0 = 0; r0 < a->queries; r0 += ATTENTION_BLOCK) {
+            const size_t rows = a->queries - r0 < ATTENTION_BLOCK ? a->queries - r0 : ATTENTION_BLOCK, t0 = first + r0, keys = t0 + rows;
+            attention_product(rows, keys, d, a->q + r0 * a->q_stride + h * d, a->q_stride, 1, k, 1, a->kv_stride, p, stride, false,
                               scratch);
             for (size_t r = 0; r < rows; r++) {
                 float *row = p + r * stride;
                 scale(row, t0 + r + 1, a->scale);
-                a->lse[h * a->tokens + t0 + r] = softmax_row(row, t0 + r + 1);
+                a->lse[h * a->queries + r0 + r] = softmax_row(row, t0 + r + 1);
                 memset(row + t0 + r + 1, 0, (rows - r - 1) * sizeof(float));
             }
-            attention_product(rows, d, keys, p, stride, 1, v, a->kv_stride, 1, a->out + t0 * a->out_stride + h * d, a->out_stride,
+            attention_product(rows, d, keys, p, stride, 1, v, a->kv_stride, 1, a->out + r0 * a->out_stride + h * d, a->out_stride,
                               false, scratch);
         }
     }
@@ -60,6 +61,7 @@ UK_INLINE void attention_row(float *p, float *ds, size_t keys, float factor, flo
 static void attention_backward(const uk_sequence_attention *a, const float *d_out, size_t kv_head, float *dq, float *dk, float *dv,
                                float *scratch) {
     const size_t d = a->head_dimension, group = a->heads / a->kv_heads, stride = attention_stride(a->tokens);
+    const size_t first = a->tokens - a->queries;
     const float *k = a->k + kv_head * d, *v = a->v + kv_head * d;
     dk += kv_head * d;
     dv += kv_head * d;
@@ -69,19 +71,19 @@ static void attention_backward(const uk_sequence_attention *a, const float *d_ou
     }
     float *p = scratch + UK_GEMM_SCRATCH, *ds = p + ATTENTION_BLOCK * stride;
     for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
-        for (size_t t0 = 0; t0 < a->tokens; t0 += ATTENTION_BLOCK) {
-            const size_t rows = a->tokens - t0 < ATTENTION_BLOCK ? a->tokens - t0 : ATTENTION_BLOCK, keys = t0 + rows;
-            const float *q = a->q + t0 * a->q_stride + h * d, *dout = d_out + t0 * a->out_stride + h * d;
+        for (size_t r0 = 0; r0 < a->queries; r0 += ATTENTION_BLOCK) {
+            const size_t rows = a->queries - r0 < ATTENTION_BLOCK ? a->queries - r0 : ATTENTION_BLOCK, t0 = first + r0, keys = t0 + rows;
+            const float *q = a->q + r0 * a->q_stride + h * d, *dout = d_out + r0 * a->out_stride + h * d;
             attention_product(rows, keys, d, q, a->q_stride, 1, k, 1, a->kv_stride, p, stride, false, scratch);
             attention_product(rows, keys, d, dout, a->out_stride, 1, v, 1, a->kv_stride, ds, stride, false, scratch);
             for (size_t r = 0; r < rows; r++) {
                 const size_t t = t0 + r;
-                const float shared = lanes_dot(dout + r * a->out_stride, a->out + t * a->out_stride + h * d, d);
-                attention_row(p + r * stride, ds + r * stride, t + 1, a->scale, a->lse[h * a->tokens + t], shared);
+                const float shared = lanes_dot(dout + r * a->out_stride, a->out + (r0 + r) * a->out_stride + h * d, d);
+                attention_row(p + r * stride, ds + r * stride, t + 1, a->scale, a->lse[h * a->queries + r0 + r], shared);
                 memset(p + r * stride + t + 1, 0, (rows - r - 1) * sizeof(float));
                 memset(ds + r * stride + t + 1, 0, (rows - r - 1) * sizeof(float));
             }
-            attention_product(rows, d, keys, ds, stride, 1, k, a->kv_stride, 1, dq + t0 * a->q_stride + h * d, a->q_stride, false,
+            attention_product(rows, d, keys, ds, stride, 1, k, a->kv_stride, 1, dq + r0 * a->q_stride + h * d, a->q_stride, false,
                               scratch);
             attention_product(keys, d, rows, ds, 1, stride, q, a->q_stride, 1, dk, a->kv_stride, true, scratch);
             attention_product(keys, d, rows, p, 1, stride, dout, a->out_stride, 1, dv, a->kv_stride, true, scratch);

@@ -135,14 +135,15 @@ static void adamw(float *p, const float *g, float *m, float *v, size_t n, float 
 }
 
 static void attention_forward(const uk_sequence_attention *a, size_t head_begin, size_t head_end, float *scratch) {
-    size_t d = a->head_dimension, group = a->heads / a->kv_heads;
+    size_t d = a->head_dimension, group = a->heads / a->kv_heads, first = a->tokens - a->queries;
     for (size_t h = head_begin; h < head_end; h++) {
-        for (size_t t = 0; t < a->tokens; t++) {
-            const float *q = a->q + t * a->q_stride + h * d;
+        for (size_t r = 0; r < a->queries; r++) {
+            const size_t t = first + r;
+            const float *q = a->q + r * a->q_stride + h * d;
             const float *k = a->k + h / group * d, *v = a->v + h / group * d;
-            float *out = a->out + t * a->out_stride + h * d;
+            float *out = a->out + r * a->out_stride + h * d;
             for (size_t s = 0; s <= t; s++) scratch[s] = dot(q, k + s * a->kv_stride, d) * a->scale;
-            a->lse[h * a->tokens + t] = softmax_row(scratch, t + 1);
+            a->lse[h * a->queries + r] = softmax_row(scratch, t + 1);
             memset(out, 0, d * sizeof(float));
             for (size_t s = 0; s <= t; s++) {
                 for (size_t i = 0; i < d; i++) out[i] += scratch[s] * v[s * a->kv_stride + i];
@@ -154,7 +155,7 @@ static void attention_forward(const uk_sequence_attention *a, size_t head_begin,
 static void attention_backward(const uk_sequence_attention *a, const float *d_out, size_t kv_head, float *dq, float *dk, float *dv,
                                float *scratch) {
     (void)scratch;
-    size_t d = a->head_dimension, group = a->heads / a->kv_heads;
+    size_t d = a->head_dimension, group = a->heads / a->kv_heads, first = a->tokens - a->queries;
     const float *k = a->k + kv_head * d, *v = a->v + kv_head * d;
     dk += kv_head * d;
     dv += kv_head * d;
@@ -163,15 +164,16 @@ static void attention_backward(const uk_sequence_attention *a, const float *d_ou
         memset(dv + t * a->kv_stride, 0, d * sizeof(float));
     }
     for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
-        for (size_t t = 0; t < a->tokens; t++) {
-            const float *q = a->q + t * a->q_stride + h * d;
-            const float *dout = d_out + t * a->out_stride + h * d;
-            float *dq_row = dq + t * a->q_stride + h * d;
-            float shared = dot(dout, a->out + t * a->out_stride + h * d, d);
+        for (size_t r = 0; r < a->queries; r++) {
+            const size_t t = first + r;
+            const float *q = a->q + r * a->q_stride + h * d;
+            const float *dout = d_out + r * a->out_stride + h * d;
+            float *dq_row = dq + r * a->q_stride + h * d;
+            float shared = dot(dout, a->out + r * a->out_stride + h * d, d);
             memset(dq_row, 0, d * sizeof(float));
             for (size_t s = 0; s <= t; s++) {
                 size_t row = s * a->kv_stride;
-                float p = expf(dot(q, k + row, d) * a->scale - a->lse[h * a->tokens + t]);
+                float p = expf(dot(q, k + row, d) * a->scale - a->lse[h * a->queries + r]);
                 float ds = p * (dot(dout, v + row, d) - shared) * a->scale;
                 for (size_t i = 0; i < d; i++) {
                     dq_row[i] += ds * k[row + i];

@@ -13,9 +13,10 @@ extension Benchmark {
             discussion: """
                 reference-moe: vocabulary 8192, width 576, 6 layers, 9 heads (3 for keys and values), 8 experts of 192 \
                 of which 2 work, a shared one of 192, tied; 28.0 M parameters. \
-                smollm2-135m: the shape of SmolLM2-135M, 134.5 M parameters. Weights are random, the loss is on all tokens. \
+                smollm2-135m: the shape of SmolLM2-135M, 134.5 M parameters. Weights are random. \
                 The share of the peak counts six operations a token and active parameter (four for those that are frozen), \
-                attention not included, against multiply-adds in registers alone.
+                attention not included, against multiply-adds in registers alone; with --targets last it counts work that \
+                is not done.
                 """)
 
         enum Shape: String, ExpressibleByArgument, CaseIterable {
@@ -23,11 +24,16 @@ extension Benchmark {
             case smolLM2 = "smollm2-135m"
         }
 
+        enum Targets: String, ExpressibleByArgument, CaseIterable { case all, last }
+
         @Option(help: "reference-moe or smollm2-135m.") var model = Shape.referenceMoE
         @Option(help: "Rank of low-rank adapters that are trained instead of the weights; 0: none.") var lora = 0
         @Option(help: "Threads; 0: one for each core.") var threads = 0
         @Option(help: "Sequences of an update.") var batch = 16
         @Option(help: "Tokens of a sequence.") var length = 64
+        @Option(help: "Tokens of a sequence with a target: all, or the last one, as in a task of labels.") var targets =
+            Targets.all
+        @Flag(help: "Compute activations again in the backward pass.") var recompute = false
         @Option(help: "How many updates to time; the median counts.") var updates = 10
         @Flag(help: "Print JSON.") var json = false
 
@@ -43,9 +49,13 @@ extension Benchmark {
         private struct Figures: Encodable {
             var model: String
             var lora, threads, batch, length: Int
+            var targets: String
+            var recompute: Bool
             var instructionSet: String
             var parameters, activeParameters: Int
             var tokensPerSecond, millisecondsPerUpdate, firstLoss, lastLoss: Double
+            /// Memory as predicted before the start, and by how much the process grew.
+            var forecastMegabytes, grownMegabytes: Double
             var operationsPerSecond, peakOperationsPerSecond, shareOfPeak: Double
         }
 
@@ -66,6 +76,7 @@ extension Benchmark {
 
         func run() throws {
             let c = shape
+            let before = Self.peakMegabytes
             let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
             let compute = Compute(pool: pool)
             let parameters = Parameters(
@@ -83,13 +94,18 @@ extension Benchmark {
             let decoder = TrainableDecoder(c, parameters: parameters, contextLength: length, compute: compute)
             let data = (0..<batch * (updates + 2)).map { _ -> TrainingSequence in
                 let tokens = (0...length).map { _ in Int32(random.below(c.vocabularySize)) }
-                let answers = Array(tokens.dropFirst())
+                let answers = Array(tokens.dropFirst().suffix(targets == .all ? length : 1))
                 return TrainingSequence(
                     tokens: Array(tokens.dropLast()), targets: answers.map { .only($0) }, answers: answers)
             }
             var options = TrainingOptions()
             options.batch = batch
+            options.recompute = recompute
             options.epochs = 1
+            let forecast = MemoryForecast(
+                c, parameters.entries.map(\.specification), options: options, tokens: batch * length,
+                rows: batch * (targets == .all ? length : 1), longest: length, validates: false,
+                threads: pool.threadCount)
             let trainer = try Trainer(model: decoder, data: data, options: options)
             // The first two updates touch the memory.
             for _ in 0..<2 { try trainer.step() }
@@ -104,18 +120,30 @@ extension Benchmark {
             let perSecond = Double(batch * length) / times.median
             let figures = Figures(
                 model: model.rawValue, lora: lora, threads: pool.threadCount, batch: batch, length: length,
+                targets: targets.rawValue, recompute: recompute,
                 instructionSet: String(cString: uk_isa_name(uk_isa_active())), parameters: c.parameterCount,
                 activeParameters: c.activeParameterCount, tokensPerSecond: perSecond,
                 millisecondsPerUpdate: times.median * 1000, firstLoss: trainer.record.points.first?.loss ?? .nan,
-                lastLoss: trainer.record.points.last?.loss ?? .nan,
+                lastLoss: trainer.record.points.last?.loss ?? .nan, forecastMegabytes: Double(forecast.total) / 1e6,
+                grownMegabytes: Self.peakMegabytes - before,
                 operationsPerSecond: Double(operations) * perSecond, peakOperationsPerSecond: peaks.max()!,
                 shareOfPeak: Double(operations) * perSecond / peaks.max()!)
             if json { return try Terminal.printJSON(figures) }
             print(
                 String(
-                    format: "%.0f tokens/s, %.0f ms an update; %.0f of %.0f GFLOP/s, %.0f %%", figures.tokensPerSecond,
+                    format: "%.0f tokens/s, %.0f ms an update; %.0f of %.0f GFLOP/s, %.0f %%; %.0f MB, predicted %.0f",
+                    figures.tokensPerSecond,
                     figures.millisecondsPerUpdate, figures.operationsPerSecond / 1e9,
-                    figures.peakOperationsPerSecond / 1e9, figures.shareOfPeak * 100))
+                    figures.peakOperationsPerSecond / 1e9, figures.shareOfPeak * 100, figures.grownMegabytes,
+                    figures.forecastMegabytes))
+        }
+
+        /// The most of this process's memory that ever lay in RAM.
+        private static var peakMegabytes: Double {
+            let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+            let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+            let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Double($0) }
+            return (kilobytes ?? 0) * 1024 / 1e6
         }
 
         /// Floating-point operations a second of multiply-adds in registers, all threads at once; the best of five.

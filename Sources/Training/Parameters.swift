@@ -117,6 +117,21 @@ package struct LinearView {
     package var input: Int
     package var output: Int
     package var adapter: AdapterView?
+
+    /// Some of its outputs alone.
+    func outputs(_ range: Range<Int>) -> LinearView {
+        var part = self
+        part.weight += range.lowerBound * input
+        part.gradient = gradient.map { $0 + range.lowerBound * input }
+        part.bias = bias.map { $0 + range.lowerBound }
+        part.biasGradient = biasGradient.map { $0 + range.lowerBound }
+        part.output = range.count
+        if let adapter {
+            part.adapter?.b = adapter.b + range.lowerBound * adapter.rank
+            part.adapter?.bGradient = adapter.bGradient + range.lowerBound * adapter.rank
+        }
+        return part
+    }
 }
 
 /// A low-rank adapter's views (Hu et al. 2021): A [rank, in], B [out, rank].

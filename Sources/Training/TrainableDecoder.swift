@@ -15,6 +15,11 @@ package final class TrainableDecoder {
     package var zCoefficient: Float = 1e-3
     /// Share of every target that is spread over the vocabulary.
     package var labelSmoothing: Float = 0
+    /// Whether each layer's activations are computed again in the backward pass, from its kept input (Chen et al. 2016).
+    package var recompute = false
+    /// Whether the last layer carries on only the rows that have a target, where there are others: behind its attention
+    /// nothing else reaches the loss. Its router's losses and loads are then those of these rows.
+    package var lastLayerOnTargetsOnly = true
 
     let rope: RotaryTable
     private let embedding: Floats
@@ -25,9 +30,9 @@ package final class TrainableDecoder {
     private let headGradient: Floats?
     private let scratch = ScratchBuffer()
     private let logits = ScratchBuffer()
+    private var inputMemory = FloatBuffer(count: 0)
     private var savedMemory = FloatBuffer(count: 0)
     private var streamMemory = FloatBuffer(count: 0)
-    private var saved: [TrainableBlock.Saved] = []
     /// Lowest layer with anything that trains; layers below need no backward pass.
     private let lowestTrained: Int
 
@@ -128,7 +133,8 @@ package final class TrainableDecoder {
 
     /// Forward, and backward where wanted. Gradients are added to what `parameters.gradients` holds.
     ///
-    /// The loss is `Σ weight · loss / Σ weight` over the batch's targets plus the routers' extra losses.
+    /// The loss is `Σ weight · loss / Σ weight` over the batch's targets plus the routers' extra losses, which are means
+    /// over the tokens a layer carries on.
     ///
     /// - Parameters:
     ///   - weight: Σ weight, where the batch is a part of a larger one; nil: the batch's own.
@@ -136,20 +142,16 @@ package final class TrainableDecoder {
     package func run(_ batch: TrainingBatch, backward: Bool, weight whole: Double? = nil, share: Float = 1)
         -> PassResult
     {
-        let tokens = batch.tokens.count
         let c = configuration
-        let perLayer = TrainableBlock.savedCount(c, tokens: tokens)
-        // Without a backward pass one layer's memory serves all of them.
-        let kept = backward ? c.layerCount : min(1, c.layerCount)
-        if savedMemory.count < perLayer * kept { savedMemory = FloatBuffer(count: perLayer * kept) }
-        let workCount = blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0
         let rows = batch.rows.count
-        let streamCount = 2 * tokens * c.width + workCount + 3 * rows * c.width + rows
-        if streamMemory.count < streamCount { streamMemory = FloatBuffer(count: streamCount) }
-        let x = streamMemory.base
+        let plan = PassPlan(
+            c, tokens: batch.tokens.count, rows: rows, backward: backward, recompute: recompute,
+            lastLayerOnTargetsOnly: lastLayerOnTargetsOnly)
+        let tokens = plan.tokens
+        let work = reserve(plan)
+        let x = work + plan.workCount
         let dNormed = x + tokens * c.width
-        let work = dNormed + tokens * c.width
-        let last = work + workCount
+        let last = dNormed + tokens * c.width
         let lastNormed = last + rows * c.width
         let dLast = lastNormed + rows * c.width
         let inverse = dLast + rows * c.width
@@ -158,17 +160,16 @@ package final class TrainableDecoder {
         var result = PassResult(loss: .init())
         var saved: [TrainableBlock.Saved] = []
         for (layer, block) in blocks.enumerated() {
-            var memory = block.makeSaved(savedMemory.base + (backward ? layer : 0) * perLayer, tokens: tokens)
+            var memory = makeSaved(layer, plan)
             block.forward(
-                x, batch: batch, rope: rope, saved: &memory, work: work, compute: compute, scratch: scratch)
+                x, targets: plan.carried(layer) < tokens ? last : nil, batch: batch, rope: rope, saved: &memory,
+                work: work, compute: compute, scratch: scratch)
             if let experts = memory.experts {
                 result.loads.append((0..<experts.dispatch.experts).map { experts.dispatch.load($0) })
             }
             if backward { saved.append(memory) }
         }
-        for (index, row) in batch.rows.enumerated() {
-            (last + index * c.width).update(from: x + row * c.width, count: c.width)
-        }
+        if plan.carriesAll { batch.gatherTargets(x, into: last, width: c.width) }
         compute.rows(rows, grain: 64) { range in
             let offset = range.lowerBound * c.width
             uk_rms_norm_forward(
@@ -191,17 +192,19 @@ package final class TrainableDecoder {
                 x: kept, weight: finalNorm, inverse: inverse, dy: dLast, rows: rows, width: c.width, dx: dRows,
                 dw: finalNormGradient)
         }
-        dStream.update(repeating: 0, count: tokens * c.width)
-        for (index, row) in batch.rows.enumerated() {
-            (dStream + row * c.width).update(from: dRows + index * c.width, count: c.width)
-        }
+        if plan.carriesAll { batch.spreadTargets(dRows, over: dStream, width: c.width) }
         let layers = Float(max(1, c.layerCount))
         for layer in blocks.indices.reversed() where layer >= lowestTrained {
+            // The last layer's activations are still there.
+            if recompute, layer < blocks.count - 1 {
+                blocks[layer].recompute(
+                    batch: batch, rope: rope, saved: &saved[layer], work: work, compute: compute, scratch: scratch)
+            }
             let extra = blocks[layer].backward(
-                dStream, dNormed: dNormed, batch: batch, rope: rope, saved: saved[layer],
-                balance: share * balanceCoefficient / layers, z: share * zCoefficient / layers,
-                needsInput: layer > lowestTrained,
-                work: work, compute: compute, scratch: scratch)
+                dStream, targets: plan.carried(layer) < tokens ? dRows : nil, dNormed: dNormed, batch: batch,
+                rope: rope, saved: saved[layer], balance: share * balanceCoefficient / layers,
+                z: share * zCoefficient / layers, needsInput: layer > lowestTrained, work: work, compute: compute,
+                scratch: scratch)
             result.balance += extra.balance / Double(layers)
             result.z += extra.z / Double(layers)
             result.entropy += extra.entropy / Double(layers)
@@ -225,35 +228,19 @@ package final class TrainableDecoder {
     package func visitFeedForwardInputs(
         _ batch: TrainingBatch, _ visit: (_ layer: Int, _ x: Floats, _ tokens: Int) -> Void
     ) {
-        let tokens = batch.tokens.count
-        let c = configuration
-        let memory = FloatBuffer(count: TrainableBlock.savedCount(c, tokens: tokens))
-        let stream = FloatBuffer(count: tokens * c.width)
-        let work = FloatBuffer(count: blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0)
+        let stream = FloatBuffer(count: batch.tokens.count * configuration.width)
         embed(batch.tokens, into: stream.base)
-        for (layer, block) in blocks.enumerated() {
-            var saved = block.makeSaved(memory.base, tokens: tokens)
-            block.forward(
-                stream.base, batch: batch, rope: rope, saved: &saved, work: work.base, compute: compute,
-                scratch: scratch)
-            visit(layer, saved.middleNormed, tokens)
+        for layer in blocks.indices {
+            visit(layer, forward(layer, stream.base, batch).middleNormed, batch.tokens.count)
         }
     }
 
     /// The final hidden rows' logits [rows, V], for tests.
     package func rowLogits(_ batch: TrainingBatch) -> [Float] {
         let c = configuration
-        let tokens = batch.tokens.count
-        let memory = FloatBuffer(count: TrainableBlock.savedCount(c, tokens: tokens))
-        let stream = FloatBuffer(count: tokens * c.width)
-        let work = FloatBuffer(count: blocks.map { $0.workCount(tokens: tokens) }.max() ?? 0)
+        let stream = FloatBuffer(count: batch.tokens.count * c.width)
         embed(batch.tokens, into: stream.base)
-        for block in blocks {
-            var saved = block.makeSaved(memory.base, tokens: tokens)
-            block.forward(
-                stream.base, batch: batch, rope: rope, saved: &saved, work: work.base, compute: compute,
-                scratch: scratch)
-        }
+        for layer in blocks.indices { forward(layer, stream.base, batch) }
         var logits: [Float] = []
         let normed = FloatBuffer(count: c.width)
         let inverse = FloatBuffer(count: 1)
@@ -269,17 +256,33 @@ package final class TrainableDecoder {
         return logits
     }
 
-    /// Carries the stream x[T, W] through one layer, in place, keeping nothing.
-    func forward(_ layer: Int, _ x: Floats, _ batch: TrainingBatch) {
-        let tokens = batch.tokens.count
+    /// Carries the stream x[T, W] through one layer, in place; what it saved is valid until the next pass.
+    @discardableResult
+    func forward(_ layer: Int, _ x: Floats, _ batch: TrainingBatch) -> TrainableBlock.Saved {
         let block = blocks[layer]
-        let saved = TrainableBlock.savedCount(configuration, tokens: tokens)
-        let work = block.workCount(tokens: tokens)
-        if savedMemory.count < saved { savedMemory = FloatBuffer(count: saved) }
-        if streamMemory.count < work { streamMemory = FloatBuffer(count: work) }
-        var memory = block.makeSaved(savedMemory.base, tokens: tokens)
-        block.forward(
-            x, batch: batch, rope: rope, saved: &memory, work: streamMemory.base, compute: compute, scratch: scratch)
+        let tokens = batch.tokens.count
+        let plan = PassPlan(
+            configuration, tokens: tokens, rows: batch.rows.count, backward: false, recompute: false,
+            lastLayerOnTargetsOnly: false)
+        let work = reserve(plan)
+        var memory = makeSaved(layer, plan)
+        block.forward(x, batch: batch, rope: rope, saved: &memory, work: work, compute: compute, scratch: scratch)
+        return memory
+    }
+
+    /// Makes the memory large enough for a pass; returns that of the work and the streams.
+    private func reserve(_ plan: PassPlan) -> Floats {
+        if inputMemory.count < plan.inputCount { inputMemory = FloatBuffer(count: plan.inputCount) }
+        if savedMemory.count < plan.savedCount { savedMemory = FloatBuffer(count: plan.savedCount) }
+        let streams = plan.workCount + plan.streamCount
+        if streamMemory.count < streams { streamMemory = FloatBuffer(count: streams) }
+        return streamMemory.base
+    }
+
+    private func makeSaved(_ layer: Int, _ plan: PassPlan) -> TrainableBlock.Saved {
+        blocks[layer].makeSaved(
+            input: inputMemory.base + plan.inputOffset(layer), savedMemory.base + plan.savedOffset(layer),
+            tokens: plan.tokens, rows: plan.carried(layer))
     }
 
     /// Cross-entropy to the right tokens of the batch's rows, in nats a target, from the stream after the last layer.
@@ -289,9 +292,7 @@ package final class TrainableDecoder {
         let last = FloatBuffer(count: rows * c.width)
         let normed = FloatBuffer(count: rows * c.width)
         let inverse = FloatBuffer(count: rows)
-        for (index, row) in batch.rows.enumerated() {
-            (last.base + index * c.width).update(from: x + row * c.width, count: c.width)
-        }
+        batch.gatherTargets(x, into: last.base, width: c.width)
         uk_rms_norm_forward(last.base, finalNorm, rows, c.width, c.normEpsilon, normed.base, inverse.base)
         let result = SoftTargetLoss.run(
             hidden: normed.base, rows: rows, width: c.width, head: head, headGradient: nil,

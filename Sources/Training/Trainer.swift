@@ -58,6 +58,8 @@ package final class Trainer {
         self.key = key
         self.metrics = metrics.map { MetricsFile($0, run: String(key.prefix(12))) }
         self.observer = observer
+        model.recompute = options.recompute
+        try MemoryForecast(model, data: data, validates: !validation.isEmpty, options: options).check()
         parallel = group.map { DataParallel($0, model: model) }
         optimizer = options.makeOptimizer(model.parameters)
         steps = options.steps(sequences: data.count)

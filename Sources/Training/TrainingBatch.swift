@@ -71,8 +71,10 @@ package struct TrainingBatch {
     package var positions: [Int32] = []
     /// First token of each sequence, and the end.
     package var starts: [Int] = [0]
-    /// Rows with a target, in order.
+    /// Rows with a target, in order: the last ones of each sequence.
     package var rows: [Int] = []
+    /// The first of each sequence's rows in `rows`, and the end.
+    package var rowStarts: [Int] = [0]
     package var targets: [SoftTarget] = []
     package var answers: [Int32] = []
     package var weights: [Float] = []
@@ -87,9 +89,25 @@ package struct TrainingBatch {
             starts.append(tokens.count)
             let first = start + sequence.tokens.count - sequence.targets.count
             rows += first..<tokens.count
+            rowStarts.append(rows.count)
             targets += sequence.targets
             answers += sequence.answers
             weights += repeatElement(sequence.weight, count: sequence.targets.count)
+        }
+    }
+
+    /// Copies the rows with a target of x[T, width] one behind the other.
+    func gatherTargets(_ x: Floats, into target: Floats, width: Int) {
+        for (index, row) in rows.enumerated() {
+            (target + index * width).update(from: x + row * width, count: width)
+        }
+    }
+
+    /// x[T, width] becomes zero but for the rows with a target, which are those of `source`.
+    func spreadTargets(_ source: Floats, over x: Floats, width: Int) {
+        x.update(repeating: 0, count: tokens.count * width)
+        for (index, row) in rows.enumerated() {
+            (x + row * width).update(from: source + index * width, count: width)
         }
     }
 }

@@ -12,6 +12,8 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
         public static let metrics = Code("metrics")
         /// There is nothing to train on.
         public static let noData = Code("noData")
+        /// The training does not fit into memory.
+        public static let memory = Code("memory")
         /// A start model doesn't fit what is asked for.
         public static let configuration = Code("configuration")
     }

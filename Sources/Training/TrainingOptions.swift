@@ -46,6 +46,9 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     /// Less memory, and the same update up to the order of sums, but for the load-balance loss, which is then the mean
     /// of the parts' losses.
     public var microBatch = 0
+    /// Whether each layer's activations are computed again in the backward pass instead of kept (Chen et al. 2016): less
+    /// memory, more time, the same weights bit for bit.
+    public var recompute = false
     /// Share of every target that is spread over the whole vocabulary (Szegedy et al. 2016).
     public var labelSmoothing: Float = 0
     /// Largest norm of the gradient.

@@ -67,15 +67,21 @@ struct DenseTests {
 
     @Test(arguments: vectors) func attention(_ isa: uk_isa) {
         var random = TestRandom(2)
-        for (tokens, heads, keyHeads, d) in [(1, 2, 1, 8), (7, 4, 2, 20), (48, 3, 3, 16), (130, 6, 2, 64)] {
+        for (tokens, queries, heads, keyHeads, d) in [
+            (1, 1, 2, 1, 8), (7, 7, 4, 2, 20), (48, 48, 3, 3, 16), (130, 130, 6, 2, 64), (130, 51, 6, 2, 64),
+            (9, 1, 2, 2, 16),
+        ] {
             let (qWidth, kWidth) = (heads * d, keyHeads * d)
             let width = qWidth + 2 * kWidth
             let qkv = random.normals(tokens * width)
-            let dOut = random.normals(tokens * qWidth)
+            let dOut = random.normals(queries * qWidth)
             func run(_ isa: uk_isa) -> (out: [Float], lse: [Float], gradients: [Float]) {
-                var out = [Float](repeating: .nan, count: tokens * qWidth)
-                var lse = [Float](repeating: .nan, count: tokens * heads)
-                var gradients = [Float](repeating: .nan, count: tokens * width)
+                var out = [Float](repeating: .nan, count: queries * qWidth)
+                var lse = [Float](repeating: .nan, count: queries * heads)
+                // Tokens that don't ask have no gradient of a query.
+                var gradients = (0..<tokens * width).map {
+                    $0 / width < queries || $0 % width >= qWidth ? Float.nan : 0
+                }
                 let scratch = AlignedBytes(uk_sequence_attention_scratch(tokens, d) * 4)
                 let floats = scratch.base.assumingMemoryBound(to: Float.self)
                 InstructionSets.using(isa) {
@@ -84,7 +90,8 @@ struct DenseTests {
                             lse.withUnsafeMutableBufferPointer { lse in
                                 let base = qkv.baseAddress!
                                 var a = uk_sequence_attention(
-                                    tokens: tokens, heads: heads, kv_heads: keyHeads, head_dimension: d, q: base,
+                                    tokens: tokens, queries: queries, heads: heads, kv_heads: keyHeads,
+                                    head_dimension: d, q: base,
                                     k: base + qWidth, v: base + qWidth + kWidth, q_stride: width, kv_stride: width,
                                     scale: 0.3, out: out.baseAddress!, out_stride: qWidth, lse: lse.baseAddress!)
                                 uk_sequence_attention_forward(&a, 0, heads, floats)
@@ -102,9 +109,9 @@ struct DenseTests {
                 return (out, lse, gradients)
             }
             let (a, b) = (run(isa), run(UK_ISA_SCALAR))
-            expectClose(a.out, b.out, 1e-4, "attention of \(tokens)")
-            expectClose(a.lse, b.lse, 1e-4, "log-sum of \(tokens)")
-            expectClose(a.gradients, b.gradients, 5e-4, "gradients of \(tokens)")
+            expectClose(a.out, b.out, 1e-4, "attention of \(queries) of \(tokens)")
+            expectClose(a.lse, b.lse, 1e-4, "log-sum of \(queries) of \(tokens)")
+            expectClose(a.gradients, b.gradients, 5e-4, "gradients of \(queries) of \(tokens)")
         }
     }
 

@@ -52,6 +52,10 @@ struct TrainingKeysTests {
         #expect(chosen.optimizer == .muon && chosen.schedule == .wsd)
         let plain = try read("{batch: 8}")
         #expect(plain.optimizer == nil && plain.schedule == nil)
+        #expect(plain.recompute == nil)
+        #expect(try read("{recompute: true}").recompute == true)
+        let mistaken = #expect(throws: TaskError.self) { try read("{recompute: twice}") }
+        #expect("\(mistaken.map { "\($0)" } ?? "")".contains("'training.recompute' must be true or false"))
         let error = #expect(throws: TaskError.self) { try read("{optimizer: sgd}") }
         #expect("\(error.map { "\($0)" } ?? "")".contains("adamw, muon"))
     }

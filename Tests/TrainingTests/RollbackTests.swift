@@ -164,7 +164,7 @@ struct RollbackTests {
 
     @Test func aParameterThatIsNotANumberIsNamed() throws {
         let parameters = parameters()
-        let name = "model.layers.1.mlp.experts.2.up_proj.weight"
+        let name = "model.layers.0.mlp.experts.2.up_proj.weight"
         parameters.values.base[parameters.entry(name).offset + 3] = .nan
         let trainer = try trainer(parameters, checkpoint: nil)
         let error = #expect(throws: TrainingError.self) { try trainer.step() }

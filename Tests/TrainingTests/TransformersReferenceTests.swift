@@ -4,8 +4,20 @@ import Tensors
 import Testing
 import Training
 
-/// Our decoder, its gradients and ten updates against PyTorch's (Tests/Fixtures/qwen2_moe.py).
+/// Our decoder, its gradients and ten updates against PyTorch's (Tests/Fixtures/training_reference.py).
 struct TransformersReferenceTests {
+    /// A model of the reference: with experts and tied embeddings, or neither.
+    enum Model: String, CaseIterable {
+        case experts = "qwen2_moe.json"
+        case dense = "llama.json"
+
+        var configuration: ModelConfiguration {
+            var c = self == .experts ? TinyDecoder.experts() : TinyDecoder.dense()
+            c.tiedEmbeddings = self == .experts
+            return c
+        }
+    }
+
     private struct Reference: Decodable {
         struct Gradient: Decodable {
             var norm: Double
@@ -18,15 +30,12 @@ struct TransformersReferenceTests {
         var losses: [Double]
     }
 
-    private let reference: Reference
-    private let configuration = TinyDecoder.experts()
-
-    init() throws {
-        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("qwen2_moe.json")
-        reference = try JSONDecoder().decode(Reference.self, from: Data(contentsOf: file))
+    private func reference(_ model: Model) throws -> Reference {
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(model.rawValue)
+        return try JSONDecoder().decode(Reference.self, from: Data(contentsOf: file))
     }
 
-    private var batch: TrainingBatch {
+    private func batch(_ reference: Reference) -> TrainingBatch {
         TrainingBatch(
             reference.tokens.map { row in
                 let answers = Array(row.dropFirst())
@@ -35,7 +44,7 @@ struct TransformersReferenceTests {
             })
     }
 
-    private func parameters() -> Parameters {
+    private func parameters(_ configuration: ModelConfiguration) -> Parameters {
         let parameters = Parameters(TrainableDecoder.specifications(configuration))
         for (t, (name, shape)) in configuration.tensors.enumerated() {
             let isNorm = name.hasSuffix("norm.weight")
@@ -49,16 +58,18 @@ struct TransformersReferenceTests {
         return parameters
     }
 
-    private func decoder(_ parameters: Parameters) -> TrainableDecoder {
+    private func decoder(_ configuration: ModelConfiguration, _ parameters: Parameters) -> TrainableDecoder {
         let decoder = TinyDecoder.decoder(configuration, parameters)
         decoder.balanceCoefficient = 0
         decoder.zCoefficient = 0
         return decoder
     }
 
-    @Test func logitsLossAndGradients() {
-        let parameters = parameters()
-        let decoder = decoder(parameters)
+    @Test(arguments: Model.allCases) func logitsLossAndGradients(_ model: Model) throws {
+        let reference = try reference(model)
+        let batch = batch(reference)
+        let parameters = parameters(model.configuration)
+        let decoder = decoder(model.configuration, parameters)
         let logits = decoder.rowLogits(batch)
         #expect(logits.count == reference.logits.count)
         let worst = zip(logits, reference.logits).map { abs($0 - $1) }.max() ?? 1
@@ -77,9 +88,12 @@ struct TransformersReferenceTests {
         }
     }
 
-    @Test func tenUpdates() {
-        let parameters = parameters()
-        let decoder = decoder(parameters)
+    @Test(arguments: Model.allCases) func tenUpdates(_ model: Model) throws {
+        let reference = try reference(model)
+        let batch = batch(reference)
+        let parameters = parameters(model.configuration)
+        let decoder = decoder(model.configuration, parameters)
+        #expect(reference.losses.count == 10)
         let optimizer = AdamW(parameters, decay: 0.05)
         for expected in reference.losses {
             parameters.zeroGradients()

@@ -43,13 +43,14 @@ void uk_rope_rows(float *x, size_t rows, size_t stride, size_t heads, size_t hea
 
 typedef struct uk_sequence_attention {
     size_t tokens;                        // of one sequence; attention is causal within it
+    size_t queries;                       // of its tokens, the last so many attend: at most tokens
     size_t heads, kv_heads, head_dimension;
-    const float *q, *k, *v;               // token t's heads side by side at q + t * q_stride, k/v + t * kv_stride
+    const float *q, *k, *v;               // query i's heads side by side at q + i * q_stride, token t's at k/v + t * kv_stride
     size_t q_stride, kv_stride;
     float scale;
-    float *out;                           // [tokens, out_stride]
+    float *out;                           // [queries, out_stride]
     size_t out_stride;
-    float *lse;                           // [heads, tokens]: log Σ exp of each query's scores
+    float *lse;                           // [heads, queries]: log Σ exp of each query's scores
 } uk_sequence_attention;
 
 /// Floats of scratch (64-byte aligned) for a sequence of this many tokens (forward and backward).

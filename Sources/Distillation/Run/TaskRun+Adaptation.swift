@@ -51,7 +51,8 @@ extension TaskRun {
                 layers: Array(0..<(try openModel(try store.resolve(teacher)).configuration.layerCount)),
                 origins: vocabulary.origins)
             let adapter = TeacherAdapter(
-                vocabulary: vocabulary, adaptation: adaptation, seed: seed, compute: compute)
+                vocabulary: vocabulary, adaptation: adaptation, seed: seed,
+                recompute: task.training.recompute ?? false, compute: compute)
             func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
                 trainer: Trainer, parameters: Parameters
             ) {

@@ -25,7 +25,10 @@ extension TaskRun {
             $0.add("data", data.trainKey)
             $0.add("inputs", data.inputs)
             try $0.add("student", encoding: task.student)
-            try $0.add("training", encoding: task.training)
+            // Computing activations again changes nothing.
+            var training = task.training
+            training.recompute = nil
+            try $0.add("training", encoding: training)
             $0.add("minutes", options.minutes ?? 0)
         }
         let summary = { (trained: Trained) in

@@ -121,6 +121,7 @@ struct StudentTraining {
         options.checkpointInterval = 100
         options.optimizer = training.optimizer ?? .adamw
         options.schedule = training.schedule ?? .cosine
+        options.recompute = training.recompute ?? false
         options.epochs = epochs
         options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
         let decoder = TrainableDecoder(

@@ -53,6 +53,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var optimizer: Optimizer?
         /// nil: cosine.
         public var schedule: Schedule?
+        /// Whether activations are computed again instead of kept: less memory, the same student. nil: no.
+        public var recompute: Bool?
     }
 
     public struct Economics: Sendable, Hashable, Codable {

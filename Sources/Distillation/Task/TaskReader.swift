@@ -127,6 +127,14 @@ struct TaskReader {
             return value
         }
 
+        func boolean(_ key: String) throws -> Bool? {
+            guard let node = node(key) else { return nil }
+            guard let text = node.scalar?.string, text == "true" || text == "false" else {
+                throw reader.error(node, "'\(name(key))' must be true or false")
+            }
+            return text == "true"
+        }
+
         /// nil where the key is missing or `auto`.
         func automatic<Value>(_ key: String, _ read: (Section, String) throws -> Value?) throws -> Value? {
             node(key)?.scalar?.string == "auto" ? nil : try read(self, key)
@@ -182,7 +190,7 @@ struct TaskReader {
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active"])
         let training = try root.section(
-            "training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule"])
+            "training", keys: ["epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "recompute"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
         let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
         let economics = try root.section(
@@ -212,7 +220,8 @@ struct TaskReader {
                 seed: try training?.integer("seed", 0...Int(Int32.max)) ?? 1,
                 minutes: try training?.number("minutes", 0.1...10_000),
                 optimizer: try training?.choice("optimizer", TaskDefinition.Optimizer.self),
-                schedule: try training?.choice("schedule", TaskDefinition.Schedule.self)),
+                schedule: try training?.choice("schedule", TaskDefinition.Schedule.self),
+                recompute: try training?.boolean("recompute")),
             metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
             retain: try quality?.number("retain", 0...1) ?? 0.98,
             confidence: try quality?.number("confidence", 0.5...0.9999) ?? 0.95,

@@ -10,6 +10,7 @@ struct TeacherAdapter {
     let vocabulary: StudentVocabulary
     let adaptation: TaskDefinition.Adaptation
     let seed: UInt64
+    var recompute = false
     let compute: Compute
 
     /// α / rank.
@@ -33,6 +34,7 @@ struct TeacherAdapter {
         options.rate = Float(adaptation.rate)
         options.decay = 0
         options.seed = seed
+        options.recompute = recompute
         options.checkpointInterval = 20
         let trainer = try Trainer(
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,

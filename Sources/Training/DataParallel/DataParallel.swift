@@ -10,7 +10,7 @@ internal import Tensors
 /// weights come from one place, processes on unlike processors can't drift apart; checkpoints, roll-backs and
 /// validation are rank 0's alone.
 ///
-/// The update is that of one process up to the order of sums, but for the load-balance loss, which is the mean of the
+/// The update is that of one process up to the order of sums, but for the routers' extra losses, which are means of the
 /// shares' losses, as with micro-batches. For the same number of processes results are the same bit for bit.
 final class DataParallel {
     /// What rank 0 says.
@@ -32,6 +32,7 @@ final class DataParallel {
         var balance: Float
         var z: Float
         var labelSmoothing: Float
+        var recompute: Bool
     }
 
     private let group: any ProcessGroup
@@ -62,7 +63,7 @@ final class DataParallel {
         let description = ModelDescription(
             configuration: model.configuration, specifications: model.parameters.entries.map(\.specification),
             adapterScale: model.adapterScale, contextLength: model.rope.positions, balance: model.balanceCoefficient,
-            z: model.zCoefficient, labelSmoothing: model.labelSmoothing)
+            z: model.zCoefficient, labelSmoothing: model.labelSmoothing, recompute: model.recompute)
         guard let json = try? JSONEncoder().encode(description) else {
             preconditionFailure("DataParallel: a model's shape has numbers that are not finite")
         }

@@ -42,6 +42,7 @@ package enum GradientWorker {
         decoder.balanceCoefficient = description.balance
         decoder.zCoefficient = description.z
         decoder.labelSmoothing = description.labelSmoothing
+        decoder.recompute = description.recompute
         return decoder
     }
 }

@@ -17,12 +17,13 @@ package struct FeedForwardLayer {
         var hidden: Floats
     }
 
-    /// residual[T, W] += feedForward(x[T, W]).
+    /// residual[T, W] += feedForward(x[T, W]); nil: only what is saved is computed.
     package func forward(
-        x: Floats, residual: Floats, tokens: Int, saved: Saved, compute: Compute, scratch: ScratchBuffer
+        x: Floats, residual: Floats?, tokens: Int, saved: Saved, compute: Compute, scratch: ScratchBuffer
     ) {
         compute.linearForward(gateUp, x: x, y: saved.gateUp, rows: tokens, scratch: scratch)
         GatedUnit.forward(saved.gateUp, width: width, rows: tokens, hidden: saved.hidden, compute: compute)
+        guard let residual else { return }
         compute.linearForward(down, x: saved.hidden, y: residual, rows: tokens, accumulate: true, scratch: scratch)
     }
 

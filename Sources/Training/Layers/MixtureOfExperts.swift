@@ -76,15 +76,15 @@ package struct MixtureOfExpertsLayer {
     }
 
     /// Floats of `work` that forward and backward need.
-    func workCount(tokens: Int) -> Int {
-        let slots = tokens * router.active
-        let sharedWidth = shared?.width ?? 0
-        return slots * (2 * width + 4 * expertWidth) + tokens * (router.experts + 4 * sharedWidth + 1) + slots
+    static func workCount(width: Int, experts: Int, active: Int, expertWidth: Int, sharedWidth: Int, tokens: Int)
+        -> Int
+    {
+        tokens * (active * (2 * width + 4 * expertWidth + 1) + experts + 4 * sharedWidth + 1)
     }
 
-    /// residual[T, W] += experts(x[T, W]).
+    /// residual[T, W] += experts(x[T, W]); nil: only what is saved is computed.
     package func forward(
-        x: Floats, residual: Floats, tokens: Int, room: Room, work: Floats, compute: Compute
+        x: Floats, residual: Floats?, tokens: Int, room: Room, work: Floats, compute: Compute
     ) -> Saved {
         let routing = router.forward(
             x: x, tokens: tokens, probabilities: room.probabilities, lse: room.lse, compute: compute)
@@ -110,6 +110,16 @@ package struct MixtureOfExpertsLayer {
         compute.run(products)
 
         GatedUnit.forward(room.gateUp, width: expertWidth, rows: slots, hidden: room.hidden, compute: compute)
+        if let shared {
+            GatedUnit.forward(
+                room.sharedGateUp, width: shared.width, rows: tokens, hidden: room.sharedHidden, compute: compute)
+            sharedGates(x, tokens: tokens, into: room.sharedGate, compute)
+        }
+        let saved = Saved(
+            router: routing, dispatch: dispatch, gateUp: room.gateUp, hidden: room.hidden,
+            sharedGateUp: room.sharedGateUp, sharedHidden: room.sharedHidden, sharedGate: room.sharedGate)
+        guard let residual else { return saved }
+
         scaleRows(room.hidden, into: weighted, width: expertWidth, by: slotWeights(routing, dispatch), compute)
         products = (0..<router.experts).compactMap { expert in
             grouped(expert, dispatch) { first, count in
@@ -119,10 +129,7 @@ package struct MixtureOfExpertsLayer {
             }
         }
         if let shared {
-            GatedUnit.forward(
-                room.sharedGateUp, width: shared.width, rows: tokens, hidden: room.sharedHidden, compute: compute)
             let gated = weighted + slots * expertWidth
-            sharedGates(x, tokens: tokens, into: room.sharedGate, compute)
             scaleRows(
                 room.sharedHidden, into: gated, width: shared.width,
                 by: UnsafeBufferPointer(start: room.sharedGate, count: tokens), compute)
@@ -133,9 +140,7 @@ package struct MixtureOfExpertsLayer {
         }
         compute.run(products)
         scatter(outputs, into: residual, tokens: tokens, dispatch, compute)
-        return Saved(
-            router: routing, dispatch: dispatch, gateUp: room.gateUp, hidden: room.hidden,
-            sharedGateUp: room.sharedGateUp, sharedHidden: room.sharedHidden, sharedGate: room.sharedGate)
+        return saved
     }
 
     /// dx[T, W] (written) from dResidual[T, W].

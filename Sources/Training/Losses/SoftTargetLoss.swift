@@ -23,7 +23,7 @@ package struct SoftTargetLoss {
     }
 
     /// Rows of logits held at a time.
-    private static let block = 256
+    static let block = 256
 
     /// - Parameters:
     ///   - hidden: [rows, W], normed rows.

@@ -38,19 +38,32 @@ package final class Muon: Optimizer {
         self.parameters = parameters
         self.decay = decay
         rest = AdamW(parameters, decay: decay, covers: { !Self.covers($0) })
+        groups = Self.groups(
+            parameters.entries.filter { $0.specification.trains && Self.covers($0.specification) }.map {
+                Matrix(offset: $0.offset, rows: $0.specification.shape[0], columns: $0.specification.shape[1])
+            })
+    }
+
+    private static func groups(_ matrices: [Matrix]) -> [[Matrix]] {
         var groups: [[Matrix]] = []
         var size = 0
-        for entry in parameters.entries where entry.specification.trains && Self.covers(entry.specification) {
-            let shape = entry.specification.shape
-            let matrix = Matrix(offset: entry.offset, rows: shape[0], columns: shape[1])
-            if groups.isEmpty || size + matrix.count > Self.groupSize {
+        for matrix in matrices {
+            if groups.isEmpty || size + matrix.count > groupSize {
                 groups.append([])
                 size = 0
             }
             groups[groups.count - 1].append(matrix)
             size += matrix.count
         }
-        self.groups = groups
+        return groups
+    }
+
+    /// Floats of the work space of an update of these parameters.
+    static func workCount(_ specifications: [ParameterSpecification]) -> Int {
+        let matrices = specifications.filter { $0.trains && covers($0) }.map {
+            Matrix(offset: 0, rows: $0.shape[0], columns: $0.shape[1])
+        }
+        return groups(matrices).map { NewtonSchulz.roomCount($0.map { ($0.rows, $0.columns) }) }.max() ?? 0
     }
 
     /// Whether it changes a parameter: the blocks' projections and experts, but not routers, gates and adapters.

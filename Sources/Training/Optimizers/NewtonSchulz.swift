@@ -28,12 +28,8 @@ final class NewtonSchulz {
 
     /// Where matrices of these shapes are to be written, row-major, before ``run(compute:)``.
     func room(_ shapes: [(rows: Int, columns: Int)]) -> [Floats] {
-        let padded = { (count: Int) in (count + 15) / 16 * 16 }
-        let sizes = shapes.map { shape in
-            let side = min(shape.rows, shape.columns)
-            return (matrix: padded(shape.rows * shape.columns), square: padded(side * side))
-        }
-        var free = memory.floats(sizes.reduce(0) { $0 + 2 * $1.matrix + 2 * $1.square })
+        let sizes = Self.sizes(shapes)
+        var free = memory.floats(Self.roomCount(shapes))
         func take(_ count: Int) -> Floats {
             defer { free += count }
             return free
@@ -44,6 +40,19 @@ final class NewtonSchulz {
                 gram: take(size.square), polynomial: take(size.square))
         }
         return work.map(\.x)
+    }
+
+    /// Floats of the room for such matrices.
+    static func roomCount(_ shapes: [(rows: Int, columns: Int)]) -> Int {
+        sizes(shapes).reduce(0) { $0 + 2 * $1.matrix + 2 * $1.square }
+    }
+
+    private static func sizes(_ shapes: [(rows: Int, columns: Int)]) -> [(matrix: Int, square: Int)] {
+        let padded = { (count: Int) in (count + 15) / 16 * 16 }
+        return shapes.map { shape in
+            let side = min(shape.rows, shape.columns)
+            return (matrix: padded(shape.rows * shape.columns), square: padded(side * side))
+        }
     }
 
     /// The matrices, made orthogonal; valid until the next ``room(_:)``.

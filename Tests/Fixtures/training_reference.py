@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes Tests/TrainingTests/qwen2_moe.json: what PyTorch and Transformers make of a tiny Qwen2-MoE.
+"""Writes Tests/TrainingTests/{qwen2_moe,llama}.json: what PyTorch and Transformers make of a tiny Qwen2-MoE and a tiny llama.
 
-    python3 Tests/Fixtures/qwen2_moe.py
+    python3 Tests/Fixtures/training_reference.py
 
 Needs torch and transformers. Weights come from a formula that the test computes, too: value i of tensor t, in the order
 of ModelConfiguration.tensors, is a · sin(1.7 (t + 1) + 0.61 i), with a = 0.2, and 1 + half of it for norms.
@@ -12,13 +12,14 @@ import math
 from pathlib import Path
 
 import torch
-from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 VOCABULARY, WIDTH, LAYERS, HEADS, KEYS, EXPERTS, ACTIVE, UNIT = 40, 32, 2, 4, 2, 4, 2, 16
+FEED_FORWARD = 48  # of the llama
 TOKENS = [[1, 5, 9, 13, 7, 30, 2, 11], [3, 3, 21, 38, 0, 17]]
 
 
-def tensors() -> list[tuple[str, list[int]]]:
+def tensors(experts: bool) -> list[tuple[str, list[int]]]:
     """Canonical names and shapes, in ModelConfiguration's order."""
     names = [("model.embed_tokens.weight", [VOCABULARY, WIDTH])]
     keys = WIDTH // HEADS * KEYS
@@ -27,20 +28,27 @@ def tensors() -> list[tuple[str, list[int]]]:
         names.append((p + "input_layernorm.weight", [WIDTH]))
         for name, rows in (("q", WIDTH), ("k", keys), ("v", keys)):
             names.append((p + f"self_attn.{name}_proj.weight", [rows, WIDTH]))
-            names.append((p + f"self_attn.{name}_proj.bias", [rows]))
+            if experts:
+                names.append((p + f"self_attn.{name}_proj.bias", [rows]))
         names.append((p + "self_attn.o_proj.weight", [WIDTH, WIDTH]))
         names.append((p + "post_attention_layernorm.weight", [WIDTH]))
-        names.append((p + "mlp.gate.weight", [EXPERTS, WIDTH]))
-        for q in [p + f"mlp.experts.{e}." for e in range(EXPERTS)] + [p + "mlp.shared_expert."]:
-            names.append((q + "gate_proj.weight", [UNIT, WIDTH]))
-            names.append((q + "up_proj.weight", [UNIT, WIDTH]))
-            names.append((q + "down_proj.weight", [WIDTH, UNIT]))
-        names.append((p + "mlp.shared_expert_gate.weight", [1, WIDTH]))
+        networks = [(p + "mlp.", FEED_FORWARD)]
+        if experts:
+            names.append((p + "mlp.gate.weight", [EXPERTS, WIDTH]))
+            networks = [(p + f"mlp.experts.{e}.", UNIT) for e in range(EXPERTS)] + [(p + "mlp.shared_expert.", UNIT)]
+        for q, unit in networks:
+            names.append((q + "gate_proj.weight", [unit, WIDTH]))
+            names.append((q + "up_proj.weight", [unit, WIDTH]))
+            names.append((q + "down_proj.weight", [WIDTH, unit]))
+        if experts:
+            names.append((p + "mlp.shared_expert_gate.weight", [1, WIDTH]))
     names.append(("model.norm.weight", [WIDTH]))
+    if not experts:
+        names.append(("lm_head.weight", [VOCABULARY, WIDTH]))
     return names
 
 
-def views(model: Qwen2MoeForCausalLM, gradients: bool) -> dict[str, torch.Tensor]:
+def views(model: PreTrainedModel, gradients: bool) -> dict[str, torch.Tensor]:
     """The model's tensors (or their gradients) by canonical name; the experts' are slices of stacked ones."""
     result = {}
     for name, parameter in model.named_parameters():
@@ -58,17 +66,17 @@ def views(model: Qwen2MoeForCausalLM, gradients: bool) -> dict[str, torch.Tensor
     return result
 
 
-def main() -> None:
-    config = Qwen2MoeConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        num_key_value_heads=KEYS, num_experts=EXPERTS, num_experts_per_tok=ACTIVE, moe_intermediate_size=UNIT,
-        shared_expert_intermediate_size=UNIT, intermediate_size=80, tie_word_embeddings=True, norm_topk_prob=False,
-        rms_norm_eps=1e-5, max_position_embeddings=64, attn_implementation="eager",
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    )
-    model = Qwen2MoeForCausalLM(config).float()
+COMMON = dict(
+    vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+    num_key_value_heads=KEYS, rms_norm_eps=1e-5, max_position_embeddings=64, attn_implementation="eager",
+    rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+)
+
+
+def write(file: str, model: PreTrainedModel, experts: bool) -> None:
+    model = model.float()
     own = views(model, gradients=False)
-    for t, (name, shape) in enumerate(tensors()):
+    for t, (name, shape) in enumerate(tensors(experts)):
         count = math.prod(shape)
         values = [0.2 * math.sin(1.7 * (t + 1) + 0.61 * i) for i in range(count)]
         if name.endswith("norm.weight"):
@@ -107,9 +115,20 @@ def main() -> None:
         "gradients": gradients, "losses": losses,
     }
     rounded = json.loads(json.dumps(reference), parse_float=lambda text: float(f"{float(text):.7g}"))
-    path = Path(__file__).parent.parent / "TrainingTests" / "qwen2_moe.json"
+    path = Path(__file__).parent.parent / "TrainingTests" / file
     path.write_text(json.dumps(rounded) + "\n")
     print(f"{path.name}: loss {losses[0]:.5f} to {losses[-1]:.5f}")
+
+
+def main() -> None:
+    write("qwen2_moe.json", Qwen2MoeForCausalLM(Qwen2MoeConfig(
+        num_experts=EXPERTS, num_experts_per_tok=ACTIVE, moe_intermediate_size=UNIT,
+        shared_expert_intermediate_size=UNIT, intermediate_size=80, tie_word_embeddings=True, norm_topk_prob=False,
+        **COMMON,
+    )), experts=True)
+    write("llama.json", LlamaForCausalLM(LlamaConfig(
+        intermediate_size=FEED_FORWARD, tie_word_embeddings=False, **COMMON,
+    )), experts=False)
 
 
 main()
