@@ -85,7 +85,7 @@ extension TaskRun {
             ) {
                 try adapter.trainer(
                     dense, data: rows.train, validation: rows.validation, epochs: epochs, checkpoint: checkpoint,
-                    key: key.hexadecimal, observer: observer)
+                    key: key.hexadecimal, observer: observer, group: options.group)
             }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(

@@ -67,12 +67,12 @@ extension TaskRun {
                 try carve()
                 return try Pace.measure(wanted: plan.epochs, seconds: limit) {
                     try training.trainer(
-                        configuration, parameters: weights.copy(), epochs: plan.epochs)
+                        configuration, parameters: weights.copy(), epochs: plan.epochs, group: options.group)
                 }
             }
             let trainer = try training.trainer(
                 configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: key.hexadecimal,
-                observer: TrainingProgress(observer))
+                observer: TrainingProgress(observer), group: options.group)
             // Where there is a checkpoint, nothing is carved only to be written over.
             if !trainer.hasCheckpoint { try carve() }
             _ = try trainer.run()

@@ -111,7 +111,7 @@ struct StudentTraining {
     func trainer(
         _ configuration: ModelConfiguration, parameters: Parameters, epochs: Double, checkpoint: URL? = nil,
         key: String = "",
-        observer: (any TrainingObserver)? = nil
+        observer: (any TrainingObserver)? = nil, group: (any ProcessGroup)? = nil
     ) throws -> Trainer {
         let training = task.training
         var options = TrainingOptions()
@@ -119,8 +119,8 @@ struct StudentTraining {
         options.rate = Float(training.rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100
-        if training.optimizer == .muon { options.optimizer = .muon }
-        if training.schedule == .wsd { options.schedule = .wsd }
+        options.optimizer = training.optimizer ?? .adamw
+        options.schedule = training.schedule ?? .cosine
         options.recompute = training.recompute ?? false
         options.epochs = epochs
         options.validationInterval = max(1, options.steps(sequences: material.rows.count) / 8)
@@ -139,6 +139,6 @@ struct StudentTraining {
                 // Beside the folder of checkpoints.
                 $0.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("metrics.jsonl")
             },
-            observer: observer)
+            observer: observer, group: group)
     }
 }

@@ -1,4 +1,5 @@
 public import Foundation
+public import Training
 
 /// A narrow job, as `task.yaml` describes it.
 public struct TaskDefinition: Sendable, Hashable, Codable {
@@ -39,18 +40,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var active: Int
     }
 
-    /// What changes the student's weights.
-    public enum Optimizer: String, Sendable, Hashable, Codable, CaseIterable {
-        case adamw
-        case muon
-    }
-
-    /// How the learning rate goes down.
-    public enum Schedule: String, Sendable, Hashable, Codable, CaseIterable {
-        case cosine
-        /// Warm-up, stable, decay.
-        case wsd
-    }
+    public typealias Optimizer = TrainingOptions.Optimizer
+    public typealias Schedule = TrainingOptions.Schedule
 
     public struct Training: Sendable, Hashable, Codable {
         /// nil: as many as the budget of arithmetic allows.

@@ -34,9 +34,9 @@ struct TeacherAdapter {
 
     func trainer(
         _ dense: DenseModel, data: [TrainingSequence], validation held: [TrainingSequence], epochs: Double,
-        checkpoint: URL?, key: String, observer: (any TrainingObserver)?
+        checkpoint: URL?, key: String, observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
     ) throws -> (trainer: Trainer, parameters: Parameters) {
-        let parameters = dense.parameters(adapterRank: adaptation.rank, seed: seed)
+        let parameters = try dense.parameters(adapterRank: adaptation.rank, seed: seed)
         let longest = (data + held).map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
             dense.configuration, parameters: parameters, adapterScale: Self.scale, contextLength: max(8, longest),
@@ -51,7 +51,7 @@ struct TeacherAdapter {
         options.checkpointInterval = 20
         let trainer = try Trainer(
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
-            observer: observer)
+            observer: observer, group: group)
         return (trainer, parameters)
     }
 
