@@ -35,6 +35,8 @@ public final class TaskRun {
     /// Keys of the stages that this run is made of.
     private var used: Set<ContentKey> = []
     private let isShared: Bool
+    /// What the teacher's labels are worth, where that was looked at.
+    var labelCurve: LabelCurve?
 
     /// Reads the task and its data and opens the workspace.
     ///
@@ -69,8 +71,8 @@ public final class TaskRun {
         var adapted: [Adapted] = []
         var labels: Labels?
         // What is paid for is asked with the gold alone: rows made up here could differ on another machine.
-        if let endpoint = task.endpoint {
-            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: try ownVocabulary())
+        if task.endpoint != nil {
+            (teacherRun, labels) = try await askEndpoints(vocabulary: try ownVocabulary())
         }
         if let abstain = task.abstain { try await addOutOfScope(abstain) }
         let vocabulary = try ownVocabulary()
@@ -323,7 +325,7 @@ public final class TaskRun {
             let html = ReportPage(
                 certificate: certificate, task: task, record: trained.record,
                 failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring),
-                notes: data.notes
+                notes: data.notes, labelCurve: labelCurve
             ).html
             try write(package, trained: trained, certificate: certificate, report: html, key: key)
         }

@@ -86,6 +86,12 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// A teacher behind OpenAI's API instead of a local one.
     public var endpoint: Endpoint?
     public var budget: Budget?
+    /// More teachers beside `endpoint`; nil: it is the only one.
+    public var panel: Panel?
+    /// nil: a teacher's confidence is taken as it is.
+    public var trust: Trust?
+    /// nil: all inputs, as they come.
+    public var labelling: Labelling?
     /// Rows to make up and to learn from; nil: none.
     public var synthesis: Synthesis?
     public var student: Student
