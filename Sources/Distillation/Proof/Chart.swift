@@ -50,11 +50,13 @@ enum Chart {
     /// Curves over updates; the second and later ones are dashed where there are few.
     ///
     /// - Parameters:
+    ///   - x: what they are over, below the axis.
     ///   - y: what the curves are of, beside the axis.
     ///   - isMany: many curves of one kind: each has a colour of its own.
     ///   - fall: whether the curves leave room for their names at the top; else these stand at the bottom.
     static func lines(
-        _ curves: [Curve], title: String, y caption: String = "loss", isMany: Bool = false, fall: Bool = true
+        _ curves: [Curve], title: String, x under: String = "update", y caption: String = "loss",
+        isMany: Bool = false, fall: Bool = true
     ) -> String {
         let curves = curves.map { curve in
             Curve(name: curve.name, points: curve.points.filter { $0.x.isFinite && $0.y.isFinite })
@@ -79,7 +81,7 @@ enum Chart {
             content +=
                 "<path class=\"\(kind)\"\(hue) d=\"M\(number(x)) \(number(y - 4))h\(isMany ? 14 : 26)\"/><text class=\"ink\" x=\"\(number(x + (isMany ? 18 : 32)))\" y=\"\(number(y))\">\(HTML.text(curve.name))</text>"
         }
-        content += frame.captions(x: "update", y: caption)
+        content += frame.captions(x: under, y: caption)
         return frame.svg(content, title: title)
     }
 

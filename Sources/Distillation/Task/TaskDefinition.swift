@@ -26,6 +26,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var rate: Double
         /// Teachers that are fitted from different seeds and answer together; nil: as many as few examples call for.
         public var members: Int?
+        /// Passes over the inputs as text before the gold; nil: one where there are many more inputs than gold.
+        public var domain: Double?
     }
 
     public struct Student: Sendable, Hashable, Codable {
@@ -84,6 +86,12 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// A teacher behind OpenAI's API instead of a local one.
     public var endpoint: Endpoint?
     public var budget: Budget?
+    /// More teachers beside `endpoint`; nil: it is the only one.
+    public var panel: Panel?
+    /// nil: a teacher's confidence is taken as it is.
+    public var trust: Trust?
+    /// nil: all inputs, as they come.
+    public var labelling: Labelling?
     /// Rows to make up and to learn from; nil: none.
     public var synthesis: Synthesis?
     public var student: Student
