@@ -18,15 +18,14 @@ package enum Launch {
         return max(1, cores / max(1, local))
     }
 
-    /// Cores that the system lets this process run on.
+    /// Cores that the system lets this process run on, by Linux's `Cpus_allowed`; all where it is not known.
     private static var allowedCores: Int {
-        #if os(Linux)
-            var cores = cpu_set_t()
-            guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &cores) == 0 else { return .max }
-            return withUnsafeBytes(of: cores) { bytes in bytes.reduce(0) { $0 + $1.nonzeroBitCount } }
-        #else
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed:") }) else {
             return .max
-        #endif
+        }
+        let digits = line.dropFirst("Cpus_allowed:".count).compactMap(\.hexDigitValue)
+        return max(1, digits.reduce(0) { $0 + $1.nonzeroBitCount })
     }
 
     /// Runs `main` at rank 0 with the group of all processes, or nil where this one is alone; at the others, computes

@@ -96,7 +96,7 @@ struct ReportPage {
                 + HTML.note(
                     "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
                 )
-                + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy")
+                + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy", fall: false)
                 + HTML.note("Share of the answers’ tokens that are the most probable ones."))
     }
 
@@ -115,7 +115,7 @@ struct ReportPage {
                 name: "expert \(expert + 1)",
                 points: points.compactMap { step, experts in experts.shares.map { (step, $0[expert]) } })
         }
-        let shares = Chart.lines(curves, title: "Experts’ shares by update", y: "share", isMany: true)
+        let shares = Chart.lines(curves, title: "Experts’ shares by update", y: "share", isMany: true, fall: false)
         if !shares.isEmpty {
             content += shares + HTML.note("Each expert’s share of its layer’s tokens, mean over the layers.")
         }
@@ -123,7 +123,7 @@ struct ReportPage {
             [
                 Chart.Curve(name: "router", points: points.map { ($0, $1.routerEntropy) }),
                 Chart.Curve(name: "knows nothing", points: points.map { ($0.0, log(Double(count))) }),
-            ], title: "Router entropy by update", y: "nats")
+            ], title: "Router entropy by update", y: "nats", fall: false)
         content += HTML.note("Entropy of the routers’ probabilities, mean over tokens and layers.")
         return section("Experts", content)
     }
