@@ -1,7 +1,7 @@
 SWIFT ?= swift
 UNDERSTUDY = .build/release/understudy
 
-.PHONY: build demo test lint bench fuzz docs bootstrap
+.PHONY: build demo test test-mpi kill-test lint bench fuzz docs bootstrap
 
 build: bootstrap
 	$(SWIFT) build -c release --product understudy
@@ -16,6 +16,14 @@ test: bootstrap
 	$(SWIFT) test -c release --skip-build
 	Scripts/test-client
 	Scripts/cross-check
+
+# One process against two over Open MPI; leaves a program with the trait MPI in .build/release.
+test-mpi: bootstrap
+	Scripts/test-mpi
+
+# 50 kills at random moments: 10 to 15 minutes.
+kill-test: build
+	Scripts/kill-test
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples/Embedding

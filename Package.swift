@@ -16,6 +16,9 @@ let package = Package(
         .library(name: "Inference", targets: ["Inference"]),
         .library(name: "LanguageModels", targets: ["LanguageModels", "Tokenizers", "Tensors"]),
     ],
+    traits: [
+        .trait(name: "MPI", description: "Training on several processes over Open MPI (Debian: libopenmpi-dev).")
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
@@ -57,6 +60,11 @@ let package = Package(
             ], swiftSettings: swiftSettings),
         .target(
             name: "Training", dependencies: ["CKernels", "LanguageModels", "Tensors"], swiftSettings: swiftSettings),
+        .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+        .target(
+            name: "Distributed",
+            dependencies: ["Tensors", "Training", .target(name: "COpenMPI", condition: .when(traits: ["MPI"]))],
+            swiftSettings: swiftSettings),
         .target(
             name: "Distillation",
             dependencies: [
@@ -77,7 +85,7 @@ let package = Package(
             name: "CommandLineTool",
             dependencies: [
                 "CKernels", "Tensors", "Tokenizers", "LanguageModels", "Inference", "Training", "Distillation",
-                "OpenAI", "Service",
+                "Distributed", "OpenAI", "Service",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),

@@ -13,9 +13,10 @@
 
 enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_GEMM_SCRATCH_N, GEMM_PANEL = 2 * UK_LANES };
 
-/// c[rows, 2 vectors] (+)= Σ_p a(i, p) · b[p, 2 vectors]; `rows` is a constant where this is inlined.
-UK_INLINE void gemm_tile(const size_t rows, size_t k, const float *a, size_t a_row, size_t a_column, const float *b, float *c,
-                         size_t c_row, size_t columns, int adds) {
+/// c[rows, panel] (+)= Σ_p a(i, p) · b[p, panel], of which `columns` are wanted. `rows` and `half`, whether the panel's first vector
+/// is enough, are constants where this is inlined.
+UK_INLINE void gemm_tile(const size_t rows, const int half, size_t k, const float *a, size_t a_row, size_t a_column, const float *b,
+                         float *c, size_t c_row, size_t columns, int adds) {
     lanes_f left[12], right[12];
 #pragma clang loop unroll(full)
     for (size_t i = 0; i < rows; i++) {
@@ -24,22 +25,22 @@ UK_INLINE void gemm_tile(const size_t rows, size_t k, const float *a, size_t a_r
         __builtin_prefetch(c + i * c_row + columns - 1, 1);
     }
     for (size_t p = 0; p < k; p++) {
-        const lanes_f b0 = lanes_load(b), b1 = lanes_load(b + UK_LANES);
+        const lanes_f b0 = lanes_load(b), b1 = half ? b0 : lanes_load(b + UK_LANES);
 #pragma clang loop unroll(full)
         for (size_t i = 0; i < rows; i++) {
             const float value = a[i * a_row];
             left[i] += value * b0;
-            right[i] += value * b1;
+            if (!half) right[i] += value * b1;
         }
         a += a_column;
         b += GEMM_PANEL;
     }
-    if (columns == GEMM_PANEL) {
+    if (columns == (half ? UK_LANES : GEMM_PANEL)) {
 #pragma clang loop unroll(full)
         for (size_t i = 0; i < rows; i++) {
             float *row = c + i * c_row;
             lanes_store(row, adds ? lanes_load(row) + left[i] : left[i]);
-            lanes_store(row + UK_LANES, adds ? lanes_load(row + UK_LANES) + right[i] : right[i]);
+            if (!half) lanes_store(row + UK_LANES, adds ? lanes_load(row + UK_LANES) + right[i] : right[i]);
         }
         return;
     }
@@ -56,8 +57,9 @@ UK_INLINE void gemm_tile(const size_t rows, size_t k, const float *a, size_t a_r
 static void gemm_rows(size_t rows, size_t k, const float *a, size_t a_row, size_t a_column, const float *b, float *c, size_t c_row,
                       size_t columns, int adds) {
 #define UK_ROWS(n) \
-    case n: gemm_tile(n, k, a, a_row, a_column, b, c, c_row, columns, adds); break;
-    switch (rows) {
+    case n: gemm_tile(n, 0, k, a, a_row, a_column, b, c, c_row, columns, adds); break; \
+    case n + 16: gemm_tile(n, 1, k, a, a_row, a_column, b, c, c_row, columns, adds); break;
+    switch (columns > UK_LANES ? rows : rows + 16) {
         UK_ROWS(1) UK_ROWS(2) UK_ROWS(3) UK_ROWS(4) UK_ROWS(5) UK_ROWS(6)
 #if UK_GEMM_ROWS > 6
         UK_ROWS(7) UK_ROWS(8)
@@ -91,6 +93,52 @@ UK_INLINE void transpose_quad(const float *src, size_t stride, float *dst, size_
     memcpy(dst + 3 * dst_stride, &r3, 16);
 }
 
+/// Four values of each row j, j + 4, j + 8 … side by side.
+UK_INLINE lanes_f load_quads(const float *src, size_t stride) {
+    quad q[UK_LANES / 4];
+    for (size_t i = 0; i < UK_LANES / 4; i++) memcpy(&q[i], src + 4 * i * stride, 16);
+#if UK_LANES == 4
+    return q[0];
+#elif UK_LANES == 8
+    return __builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return __builtin_shufflevector(__builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7),
+                                   __builtin_shufflevector(q[2], q[3], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                   12, 13, 14, 15);
+#endif
+}
+
+// In every quad, with values w, x … of its four: a's w and x, then b's y and z; or a's w, b's w, a's x, b's x.
+#if UK_LANES == 4
+#define UK_QUADS(a, b, w, x, y, z) __builtin_shufflevector(a, b, w, x, (y) + 4, (z) + 4)
+#define UK_TURNS(a, b, w, x) __builtin_shufflevector(a, b, w, (w) + 4, x, (x) + 4)
+#elif UK_LANES == 8
+#define UK_QUADS(a, b, w, x, y, z) \
+    __builtin_shufflevector(a, b, w, x, (y) + 8, (z) + 8, (w) + 4, (x) + 4, (y) + 12, (z) + 12)
+#define UK_TURNS(a, b, w, x) __builtin_shufflevector(a, b, w, (w) + 8, x, (x) + 8, (w) + 4, (w) + 12, (x) + 4, (x) + 12)
+#else
+#define UK_QUADS(a, b, w, x, y, z)                                                                                             \
+    __builtin_shufflevector(a, b, w, x, (y) + 16, (z) + 16, (w) + 4, (x) + 4, (y) + 20, (z) + 20, (w) + 8, (x) + 8, (y) + 24,  \
+                            (z) + 24, (w) + 12, (x) + 12, (y) + 28, (z) + 28)
+#define UK_TURNS(a, b, w, x)                                                                                                   \
+    __builtin_shufflevector(a, b, w, (w) + 16, x, (x) + 16, (w) + 4, (w) + 20, (x) + 4, (x) + 20, (w) + 8, (w) + 24, (x) + 8,  \
+                            (x) + 24, (w) + 12, (w) + 28, (x) + 12, (x) + 28)
+#endif
+
+/// dst[p][j] = src[j][p] for a vector of j and four p: the 4 × 4 transposes of all quads at once.
+UK_INLINE void transpose_quads(const float *src, size_t stride, float *dst, size_t dst_stride) {
+    const lanes_f r0 = load_quads(src, stride), r1 = load_quads(src + stride, stride);
+    const lanes_f r2 = load_quads(src + 2 * stride, stride), r3 = load_quads(src + 3 * stride, stride);
+    const lanes_f a = UK_TURNS(r0, r1, 0, 1), b = UK_TURNS(r2, r3, 0, 1), c = UK_TURNS(r0, r1, 2, 3), d = UK_TURNS(r2, r3, 2, 3);
+    lanes_store(dst, UK_QUADS(a, b, 0, 1, 0, 1));
+    lanes_store(dst + dst_stride, UK_QUADS(a, b, 2, 3, 2, 3));
+    lanes_store(dst + 2 * dst_stride, UK_QUADS(c, d, 0, 1, 0, 1));
+    lanes_store(dst + 3 * dst_stride, UK_QUADS(c, d, 2, 3, 2, 3));
+}
+
+#undef UK_QUADS
+#undef UK_TURNS
+
 /// One panel: dst[p][j] = b(p, j) for k rows and `columns` columns, zeros up to the panel's width.
 static void gemm_pack(const float *b, size_t b_row, size_t b_column, size_t k, size_t columns, float *dst) {
     if (columns < GEMM_PANEL) memset(dst, 0, k * GEMM_PANEL * sizeof(float));
@@ -107,6 +155,12 @@ static void gemm_pack(const float *b, size_t b_row, size_t b_column, size_t k, s
     }
     size_t j = 0;
     if (b_row == 1) {
+        for (; j + UK_LANES <= columns; j += UK_LANES) {
+            size_t p = 0;
+            for (; p + 4 <= k; p += 4) transpose_quads(b + j * b_column + p, b_column, dst + p * GEMM_PANEL + j, GEMM_PANEL);
+            for (; p < k; p++)
+                for (size_t i = 0; i < UK_LANES; i++) dst[p * GEMM_PANEL + j + i] = b[(j + i) * b_column + p];
+        }
         for (; j + 4 <= columns; j += 4) {
             size_t p = 0;
             for (; p + 4 <= k; p += 4) transpose_quad(b + j * b_column + p, b_column, dst + p * GEMM_PANEL + j, GEMM_PANEL);

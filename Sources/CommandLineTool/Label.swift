@@ -13,8 +13,11 @@ struct Label: AsyncParsableCommand {
     @Argument(help: "A folder with a task.yaml that names a teacher.endpoint.") var folder: String
     @Flag(help: "Print what it came to as JSON on standard output.") var json = false
 
+    @Flag(help: "Only find out what the teachers can do, and print it as JSON.") var probe = false
+
     func run() async throws {
         let run = try TaskRun(folder: URL(fileURLWithPath: folder), observer: ProgressPrinter())
+        if probe { return try Terminal.printJSON(try await run.probe()) }
         let outcome = try await run.label()
         if json {
             try Terminal.printJSON(outcome)
@@ -22,6 +25,14 @@ struct Label: AsyncParsableCommand {
             print(
                 "\(outcome.answers) of \(outcome.inputs) inputs have an answer; all in all \(outcome.calls) answers, \(outcome.inputTokens) tokens in and \(outcome.outputTokens) out, \(Format.dollars(outcome.usd))"
             )
+            if outcome.teachers.count > 1 {
+                for own in outcome.teachers {
+                    print(
+                        "  \(own.model): \(own.calls) answers, \(own.inputTokens) tokens in and \(own.outputTokens) out, \(Format.dollars(own.usd))"
+                    )
+                }
+            }
+            if let curve = outcome.curve { print(curve.sentence.prefix(1).uppercased() + curve.sentence.dropFirst()) }
         }
     }
 }

@@ -1,11 +1,15 @@
 internal import ArgumentParser
 internal import Distillation
+internal import Distributed
 internal import Foundation
 
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "The whole loop on a task: adapt the teacher, label, train, evaluate, package.",
-        discussion: "Run again, it does only what changed. Killed, it goes on where it was.")
+        discussion: """
+            Run again, it does only what changed. Killed, it goes on where it was. Under mpirun, where the program is \
+            built with the trait MPI, the processes share the training.
+            """)
 
     @Argument(help: "A folder with a task.yaml.") var folder: String
     @Flag(name: .shortAndLong, help: "Ask no questions.") var yes = false
@@ -20,8 +24,12 @@ struct Run: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await RunReport(folder: folder, options: RunOptions(minutes: minutes, threads: threads), json: json)
-            .run()
+        try await Launch.run(threads: threads) { group in
+            var options = RunOptions(minutes: minutes, threads: threads)
+            options.group = group
+            if group != nil, threads == 0 { options.threads = Launch.threadCount }
+            try await RunReport(folder: folder, options: options, json: json).run()
+        }
     }
 }
 

@@ -30,6 +30,8 @@ struct TeacherSimulatorCommand: AsyncParsableCommand {
     @Option(help: "Requests answered at a time; more get 429.") var capacity: Int?
     @Option(help: "Seconds that 429 asks to wait.") var retryAfter = 1.0
     @Option(help: "Fields to refuse with 400, such as logprobs,response_format,seed.") var refuse: String?
+    @Option(help: "Seconds a batch takes.") var batchSeconds = 1.0
+    @Option(help: "So many batches, the first ones, expire with half of their requests undone.") var expiringBatches = 0
     @Option(help: "The key that clients must show: env:NAME or file:PATH.") var key: String?
     @Option(help: "Decides faults and times.") var seed: UInt64 = 1
 
@@ -52,6 +54,9 @@ struct TeacherSimulatorCommand: AsyncParsableCommand {
         }
         guard capacity ?? 1 >= 1, (0...86400).contains(hangSeconds), (0...86400).contains(retryAfter) else {
             throw ValidationError("--capacity must be at least 1, --hang-seconds and --retry-after 0 to 86400.")
+        }
+        guard (0...86400).contains(batchSeconds), expiringBatches >= 0 else {
+            throw ValidationError("--batch-seconds must be 0 to 86400, --expiring-batches at least 0.")
         }
         guard key == nil || APIKeySource(key!) != nil else {
             throw ValidationError("--key must be env:NAME or file:PATH.")
@@ -77,6 +82,8 @@ struct TeacherSimulatorCommand: AsyncParsableCommand {
         configuration.capacity = capacity
         configuration.retryAfter = retryAfter
         configuration.hangSeconds = hangSeconds
+        configuration.batchSeconds = batchSeconds
+        configuration.expiringBatches = expiringBatches
         configuration.refusedFields = Set((refuse ?? "").split(separator: ",").map(String.init))
         configuration.key = try key.flatMap { APIKeySource($0) }?.read().secret
         let name = model

@@ -23,6 +23,13 @@ public final class TeacherSimulator: Sendable {
         public var hangSeconds = 60.0
         /// Fields that are refused with 400.
         public var refusedFields: Set<String> = []
+        /// How long a batch takes.
+        public var batchSeconds = 1.0
+        /// So many batches, the first ones, expire with half of their requests undone.
+        public var expiringBatches = 0
+        /// Whether `tools` are called, and `/v1/completions` tells how probable the prompt is.
+        public var callsTools = true
+        public var echoesPrompts = true
 
         public init() {}
     }
@@ -44,6 +51,8 @@ public final class TeacherSimulator: Sendable {
         public var mostInFlight = 0
         public var promptTokens = 0
         public var completionTokens = 0
+        /// Batches that were made.
+        public var batches = 0
     }
 
     private struct Counts {
@@ -58,6 +67,7 @@ public final class TeacherSimulator: Sendable {
 
     public let configuration: Configuration
     private let state = Mutex(State())
+    let batches = Mutex(SimulatedBatches())
 
     public init(_ configuration: Configuration) { self.configuration = configuration }
 
@@ -73,6 +83,8 @@ public final class TeacherSimulator: Sendable {
                 ModelList(data: [.init(id: self.configuration.model, created: 0, ownedBy: "understudy")]))
         }
         router.post("/v1/chat/completions") { request, _ in try await self.chat(request) }
+        router.post("/v1/completions") { request, _ in try await self.completion(request) }
+        addBatchRoutes(router)
         return router
     }
 
@@ -89,47 +101,82 @@ public final class TeacherSimulator: Sendable {
         try await LoopbackListener.run(router(), port: port, handlesSignals: handlesSignals, onReady: onReady)
     }
 
-    private func chat(_ request: Request) async throws -> Response {
-        if let key = configuration.key, request.headers[.authorization] != "Bearer \(key)" {
-            let shown = request.headers[.authorization]?.dropFirst(7) ?? ""
-            throw APIError(status: 401, "Incorrect API key provided: \(shown).", code: "invalid_api_key")
-        }
-        let buffer = try await request.body.collect(upTo: 16 << 20)
-        let bytes = Array(buffer.readableBytesView)
+    /// - Throws: ``APIError`` 401 for who does not show the key.
+    func authorize(_ request: Request) throws {
+        guard let key = configuration.key, request.headers[.authorization] != "Bearer \(key)" else { return }
+        let shown = request.headers[.authorization]?.dropFirst(7) ?? ""
+        throw APIError(status: 401, "Incorrect API key provided: \(shown).", code: "invalid_api_key")
+    }
+
+    /// A request that this model answers.
+    ///
+    /// - Throws: ``APIError``.
+    func checked(_ bytes: [UInt8]) throws -> ChatCompletionRequest {
         let text = String(decoding: bytes, as: UTF8.self)
         for field in configuration.refusedFields.sorted() where text.contains("\"\(field)\":") {
             throw APIError.invalid("Unsupported parameter: '\(field)'.", parameter: field)
         }
         let chat = try ChatCompletionRequest(body: bytes)
-        if let model = chat.fields.model, model != configuration.model {
-            throw APIError(
-                status: 404, "The model '\(model)' does not exist.", parameter: "model", code: "model_not_found")
-        }
-        // The same question, streamed or not, is the same request.
-        let identity = TeacherScript.hash(
-            chat.messages.map { "\($0.role)\u{1}\($0.content)" }.joined(separator: "\u{2}"))
-        let (attempt, isOver) = state.withLock { state in
+        try check(model: chat.fields.model)
+        return chat
+    }
+
+    private func check(model: String?) throws {
+        guard let model, model != configuration.model else { return }
+        throw APIError(
+            status: 404, "The model '\(model)' does not exist.", parameter: "model", code: "model_not_found")
+    }
+
+    /// Counts a request in: a number for what is asked, and how often it was asked before. The same question, streamed or
+    /// not, is the same request; with temperature, another seed makes it another one.
+    func begin(_ chat: ChatCompletionRequest) -> (identity: UInt64, attempt: Int) {
+        var text = chat.messages.map { "\($0.role)\u{1}\($0.content)" }.joined(separator: "\u{2}")
+        if let sample = Self.sample(chat) { text += "\u{3}\(sample)" }
+        let identity = TeacherScript.hash(text)
+        return state.withLock { state in
             state.statistics.requests += 1
             state.statistics.inFlight += 1
             state.statistics.mostInFlight = max(state.statistics.mostInFlight, state.statistics.inFlight)
-            let isOver = configuration.capacity.map { state.statistics.inFlight > $0 } ?? false
-            if isOver {
+            if let capacity = configuration.capacity, state.statistics.inFlight > capacity {
                 state.statistics.overCapacity += 1
-                return (0, true)
+                return (identity, -1)
             }
             if state.counts[identity] == nil { state.statistics.distinct += 1 }
             state.counts[identity, default: Counts()].attempts += 1
-            return (Int(state.counts[identity]!.attempts) - 1, false)
+            return (identity, Int(state.counts[identity]!.attempts) - 1)
         }
+    }
+
+    /// The seed of an answer that is drawn; nil for the most probable answer.
+    private static func sample(_ chat: ChatCompletionRequest) -> UInt64? {
+        chat.fields.temperature > 0 ? chat.fields.seed : nil
+    }
+
+    func reply(_ chat: ChatCompletionRequest, identity: UInt64, attempt: Int) -> TeacherScript.Reply {
+        configuration.script.reply(
+            input: chat.messages.last { $0.role == "user" }?.content ?? "", request: identity, attempt: attempt,
+            sample: Self.sample(chat))
+    }
+
+    func noteBatch() { state.withLock { $0.statistics.batches += 1 } }
+
+    func note(_ fault: TeacherScript.Fault) {
+        state.withLock { $0.statistics.faults[fault.rawValue, default: 0] += 1 }
+    }
+
+    private func chat(_ request: Request) async throws -> Response {
+        try authorize(request)
+        let buffer = try await request.body.collect(upTo: 16 << 20)
+        let bytes = Array(buffer.readableBytesView)
+        if let called = try toolCall(bytes) { return called }
+        let chat = try checked(bytes)
+        let (identity, attempt) = begin(chat)
         var handsOver = false
         defer { if !handsOver { leave() } }
-        if isOver { return try limited() }
-        let input = chat.messages.last { $0.role == "user" }?.content ?? ""
-        let reply = configuration.script.reply(input: input, request: identity, attempt: attempt)
+        if attempt < 0 { return try limited() }
+        let reply = reply(chat, identity: identity, attempt: attempt)
         try await wait(reply.seconds)
-        if let fault = reply.fault {
-            state.withLock { $0.statistics.faults[fault.rawValue, default: 0] += 1 }
-        }
+        if let fault = reply.fault { note(fault) }
         switch reply.fault {
         case .rateLimited: return try limited()
         case .server:
@@ -150,10 +197,63 @@ public final class TeacherSimulator: Sendable {
         return try response(written, streams: chat.fields.streams, reply: reply)
     }
 
-    private func leave() { state.withLock { $0.statistics.inFlight -= 1 } }
+    /// The answer to a request with tools: a call of the first one; nil for a request without.
+    private func toolCall(_ bytes: [UInt8]) throws -> Response? {
+        guard let body = try? JSONParser.parse(bytes), case .array(let tools)? = body["tools"] else { return nil }
+        guard configuration.callsTools, let name = tools.first?["function"]?["name"]?.stringValue else {
+            throw APIError.invalid("Unsupported parameter: 'tools'.", parameter: "tools")
+        }
+        try check(model: body["model"]?.stringValue)
+        let function = JSONValue.object([("name", .string(name)), ("arguments", .string("{}"))])
+        let call = JSONValue.object([
+            ("id", .string("call_0")), ("type", .string("function")), ("function", function),
+        ])
+        let message = JSONValue.object([
+            ("role", .string("assistant")), ("content", .null), ("tool_calls", .array([call])),
+        ])
+        return try Self.whole(
+            object: "chat.completion",
+            choice: [("message", message), ("finish_reason", .string("tool_calls"))])
+    }
+
+    /// `/v1/completions`, as far as it tells how probable a prompt is.
+    private func completion(_ request: Request) async throws -> Response {
+        try authorize(request)
+        let buffer = try await request.body.collect(upTo: 1 << 20)
+        guard let body = try? JSONParser.parse(Array(buffer.readableBytesView)),
+            let prompt = body["prompt"]?.stringValue
+        else { throw APIError.invalid("'prompt' must be a text.", parameter: "prompt") }
+        try check(model: body["model"]?.stringValue)
+        guard configuration.echoesPrompts, body["echo"] == .bool(true) else {
+            throw APIError(status: 404, "There are no completions here but of echoed prompts.", type: "not_found_error")
+        }
+        let tokens = TeacherScript.tokens(prompt + " on")
+        let logprobs = JSONValue.object([
+            ("tokens", .array(tokens.map { .string($0) })),
+            ("token_logprobs", .array(tokens.indices.map { $0 == 0 ? .null : .number("-1.5") })),
+        ])
+        return try Self.whole(
+            object: "text_completion",
+            choice: [
+                ("text", .string(prompt + " on")), ("logprobs", logprobs), ("finish_reason", .string("length")),
+            ])
+    }
+
+    private static func whole(object: String, choice: [(key: String, value: JSONValue)]) throws -> Response {
+        let usage = JSONValue.object([("prompt_tokens", .number("40")), ("completion_tokens", .number("8"))])
+        let value = JSONValue.object([
+            ("id", .string("simulated")), ("object", .string(object)), ("created", .number("0")),
+            ("choices", .array([.object([("index", .number("0"))] + choice)])), ("usage", usage),
+        ])
+        return Response(
+            status: .ok, headers: [.contentType: "application/json"],
+            body: .init(byteBuffer: ByteBuffer(string: value.text)))
+    }
+
+    func leave() { state.withLock { $0.statistics.inFlight -= 1 } }
 
     /// An answer is counted before it is sent: a provider bills what it made, whoever listens.
-    private func count(_ identity: UInt64, _ usage: Usage) {
+    func count(_ identity: UInt64, _ usage: Usage) {
         state.withLock { state in
             state.counts[identity]!.answered += 1
             let answers = Int(state.counts[identity]!.answered)
@@ -214,7 +314,7 @@ public final class TeacherSimulator: Sendable {
 }
 
 /// An answer of the simulated model in OpenAI's form.
-private struct SimulatedAnswer {
+struct SimulatedAnswer {
     let id: String
     let model: String
     let tokens: [TokenLogProbability]

@@ -149,7 +149,8 @@ public struct TeacherScript: Sendable {
     /// - Parameters:
     ///   - request: a number for the request's content.
     ///   - attempt: how often it was asked before.
-    package func reply(input: String, request: UInt64, attempt: Int) -> Reply {
+    ///   - sample: the seed of an answer that is drawn from what the model holds possible; nil: the most probable one.
+    package func reply(input: String, request: UInt64, attempt: Int, sample: UInt64? = nil) -> Reply {
         var random = RandomNumbers(seed: seed ^ request &+ UInt64(attempt) &* 0x9E37_79B9_7F4A_7C15)
         let seconds = latency.draw(&random)
         let draw = Double(random.next() >> 11) * 0x1p-53
@@ -178,6 +179,15 @@ public struct TeacherScript: Sendable {
         }
         let spread = Double(own.uniform())
         let confidence = isWrong ? 0.3 + 0.4 * spread : 0.6 + 0.39 * spread
+        if let sample, others.count > 1 {
+            // As often as it is probable the answer stays; otherwise it is another one.
+            var drawn = RandomNumbers(seed: seed &+ Self.hash("\(sample) \(input)"))
+            if Double(drawn.uniform()) >= confidence {
+                let own = answer
+                let rest = others.filter { $0 != own }
+                if !rest.isEmpty { answer = rest[drawn.below(rest.count)] }
+            }
+        }
         if Double(own.uniform()) < chatty, let plain = answer {
             switch own.below(3) {
             case 0: answer = "Sure! The answer is: \(plain)."

@@ -7,6 +7,7 @@ package final class TrainableDecoder {
     package let configuration: ModelConfiguration
     package let parameters: Parameters
     package let compute: Compute
+    let adapterScale: Float
     /// Layers; exposed for carving and for tests.
     package private(set) var blocks: [TrainableBlock] = []
     /// Coefficients of the routers' extra losses.
@@ -114,6 +115,7 @@ package final class TrainableDecoder {
         self.configuration = c
         self.parameters = parameters
         self.compute = compute
+        self.adapterScale = adapterScale
         rope = RotaryTable(headDimension: c.headDimension, base: c.ropeTheta, positions: contextLength)
         embedding = parameters.value("model.embed_tokens.weight")
         embeddingGradient = parameters.gradient("model.embed_tokens.weight")

@@ -26,6 +26,7 @@ package final class Trainer {
     let key: String
     private var metrics: MetricsFile?
     private let observer: (any TrainingObserver)?
+    private let parallel: DataParallel?
     var window = Window()
     var loads: [[Int]] = []
     var watch = LossWatch()
@@ -41,11 +42,13 @@ package final class Trainer {
     ///   - checkpoint: file that holds the state; nil: none is kept.
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
     ///   - metrics: file to which a JSON line is appended for each point of the record; nil: none.
+    ///   - group: processes that share the batches, of which this is rank 0; nil: this one alone.
     /// - Throws: `TrainingError` without data.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
         options: TrainingOptions, variant: Variant? = nil, rounds: Rounds? = nil,
-        checkpoint: URL? = nil, key: String = "", metrics: URL? = nil, observer: (any TrainingObserver)? = nil
+        checkpoint: URL? = nil, key: String = "", metrics: URL? = nil, observer: (any TrainingObserver)? = nil,
+        group: (any ProcessGroup)? = nil
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
             throw TrainingError(.noData, "there is nothing to train on: no example with an answer")
@@ -62,6 +65,7 @@ package final class Trainer {
         self.observer = observer
         model.recompute = options.recompute
         try MemoryForecast(model, data: data, validates: !validation.isEmpty, options: options).check()
+        parallel = group.map { DataParallel($0, model: model) }
         optimizer = options.makeOptimizer(model.parameters)
         steps = options.steps(sequences: data.count)
         schedule = options.rates(steps: steps)
@@ -126,7 +130,10 @@ package final class Trainer {
         let began = ContinuousClock.now
         let index = record.steps
         let chosen = sequences(ofStep: index)
-        let pass = gradients(chosen.map(\.sequence))
+        let batch = chosen.map(\.sequence)
+        let pass =
+            preferenceGradients(batch) ?? parallel?.gradients(batch, microBatch: options.microBatch)
+            ?? model.gradients(batch, microBatch: options.microBatch)
         let tokens = chosen.reduce(0) { $0 + $1.sequence.tokens.count }
         let norm = model.parameters.gradientNorm(compute: model.compute)
         let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
@@ -155,28 +162,16 @@ package final class Trainer {
         return nil
     }
 
+    /// Sets the gradients of a batch of pairs; nil where sequences are learnt as they are.
+    private func preferenceGradients(_ pairs: [TrainingSequence]) -> TrainableDecoder.PassResult? {
+        guard let beta = options.preference else { return nil }
+        model.parameters.zeroGradients()
+        return PreferenceLoss.addGradient(model, pairs, beta: beta)
+    }
+
     private func addPoint() {
         record.points.append(window.point(step: record.steps))
         window = Window()
-    }
-
-    /// Sets the gradients of a batch, a micro-batch after the other.
-    private func gradients(_ sequences: [TrainingSequence]) -> TrainableDecoder.PassResult {
-        model.parameters.zeroGradients()
-        if let beta = options.preference { return PreferenceLoss.addGradient(model, sequences, beta: beta) }
-        let size = options.microBatch > 0 ? options.microBatch : sequences.count
-        let parts = stride(from: 0, to: sequences.count, by: size).map {
-            TrainingBatch(sequences[$0..<min($0 + size, sequences.count)])
-        }
-        if parts.count == 1 { return model.run(parts[0], backward: true) }
-        let weight = parts.reduce(0) { $0 + $1.totalWeight }
-        let tokens = parts.reduce(0) { $0 + $1.tokens.count }
-        var sum = TrainableDecoder.PassResult(loss: .init())
-        for part in parts {
-            let share = Double(part.tokens.count) / Double(tokens)
-            sum.add(model.run(part, backward: true, weight: weight, share: Float(share)), share: share)
-        }
-        return sum
     }
 
     /// Whether the update just made is among the last `share` of the run's.

@@ -80,7 +80,7 @@ struct StudentStartTests {
             TrainableDecoder(c, parameters: parameters, contextLength: 32, compute: compute).rowLogits(
                 TrainingBatch(samples))
         }
-        let before = logits(dense.configuration, dense.parameters(adapterRank: nil, trains: false, seed: 0))
+        let before = logits(dense.configuration, try dense.parameters(adapterRank: nil, trains: false, seed: 0))
         let after = logits(configuration, upcycled)
         let difference = zip(before, after).map { ($0 - $1) * ($0 - $1) }.reduce(0, +)
         let whole = before.map { $0 * $0 }.reduce(0, +)

@@ -31,7 +31,7 @@ struct TaskRunTests {
             name: tiny
             output: {kind: \(kind)}
             data: {inputs: inputs.jsonl, gold: {train: gold.jsonl, test: test.jsonl}}
-            \(teacher ? "teacher: {model: \(base), adapt: {method: lora, epochs: 1, rank: 4}}" : "")
+            \(teacher ? "teacher: {model: \(base), adapt: {method: lora, epochs: 1, rank: 4, members: 1}}" : "")
             student: {base: \(base), layers: 1, experts: {routed: 3, shared: 1, active: 2}}
             training: {epochs: 2, batch: 8, rate: 1e-3}
             """, "task.yaml")
@@ -85,6 +85,26 @@ struct TaskRunTests {
         #expect(!mended.didNothing)
         #expect(third.stages.allSatisfy { $0.reused })
         #expect(FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent("student.gguf").path))
+    }
+
+    @Test func teachersReadTheInputsAndAnswerTogether() async throws {
+        let folder = try folder(kind: "label", teacher: true, answer: label)
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml.replacing("members: 1", with: "members: 2, domain: 1"), "task.yaml")
+        let first = Quiet()
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: first).run()
+        #expect(first.stages.count == 9)
+        let two = try #require(outcome.certificate.systems.adaptedTeacher)
+        #expect(two.name.hasSuffix("2 together"))
+
+        // A third one joins: what the others learnt is kept.
+        try folder.write(yaml.replacing("members: 1", with: "members: auto, domain: 1"), "task.yaml")
+        let second = Quiet()
+        let more = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
+        #expect(second.stages.map(\.reused) == [true, true, true, true, true, false, false, false, false, false])
+        let three = try #require(more.certificate.systems.adaptedTeacher)
+        #expect(three.parameters * 2 == two.parameters * 3)
     }
 
     @Test(arguments: ["label", "text"])

@@ -35,7 +35,7 @@ struct TrainingViewTests {
         #expect(lines[1].contains("loss 0.0200 █") && lines[1].contains("validation 0.2500 █▁"))
         #expect(lines[2].contains("rate 4.00e-04") && lines[2].contains("norm 0.750") && lines[2].contains("12345"))
         #expect(lines[3].contains("▁ ▆ ▆ ▆  0 % to 33 % (even 25 %)") && lines[3].contains("1.25 of 1.39"))
-        #expect(lines[4] == "dead: expert 1 of layer 3")
+        #expect(lines[4] == "no visits lately: expert 1 of layer 3")
     }
 
     @Test(arguments: [1, 12, 25, 40, 60, 79, 200])

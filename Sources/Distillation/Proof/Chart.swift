@@ -50,9 +50,14 @@ enum Chart {
     /// Curves over updates; the second and later ones are dashed where there are few.
     ///
     /// - Parameters:
+    ///   - x: what they are over, below the axis.
     ///   - y: what the curves are of, beside the axis.
     ///   - isMany: many curves of one kind: each has a colour of its own.
-    static func lines(_ curves: [Curve], title: String, y caption: String = "loss", isMany: Bool = false) -> String {
+    ///   - fall: whether the curves leave room for their names at the top; else these stand at the bottom.
+    static func lines(
+        _ curves: [Curve], title: String, x under: String = "update", y caption: String = "loss",
+        isMany: Bool = false, fall: Bool = true
+    ) -> String {
         let curves = curves.map { curve in
             Curve(name: curve.name, points: curve.points.filter { $0.x.isFinite && $0.y.isFinite })
         }.filter { !$0.points.isEmpty }
@@ -68,13 +73,15 @@ enum Chart {
             let hue = isMany ? " style=\"stroke:hsl(\(360 * index / curves.count) 55% 50%)\"" : ""
             content +=
                 "<path class=\"\(kind)\"\(hue) d=\"M\(path)\"><title>\(HTML.text(curve.name))</title></path>"
-            let perRow = 8
+            let perRow = isMany ? 8 : 1
+            let row = index / perRow
+            let rows = (curves.count + perRow - 1) / perRow
             let x = isMany ? 76 + 80 * Double(index % perRow) : Frame.width - 150
-            let y = 24 + 18 * Double(isMany ? index / perRow : index)
+            let y = fall ? 24 + 18 * Double(row) : frame.y(0) - 10 - 18 * Double(rows - 1 - row)
             content +=
                 "<path class=\"\(kind)\"\(hue) d=\"M\(number(x)) \(number(y - 4))h\(isMany ? 14 : 26)\"/><text class=\"ink\" x=\"\(number(x + (isMany ? 18 : 32)))\" y=\"\(number(y))\">\(HTML.text(curve.name))</text>"
         }
-        content += frame.captions(x: "update", y: caption)
+        content += frame.captions(x: under, y: caption)
         return frame.svg(content, title: title)
     }
 

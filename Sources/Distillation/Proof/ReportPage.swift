@@ -23,6 +23,8 @@ struct ReportPage {
     let confusions: [Confusion]
     /// What was left out of the data or added to it, in words.
     let notes: [String]
+    /// What the teacher's labels are worth, where that was looked at.
+    var labelCurve: LabelCurve?
 
     /// The page's source.
     var html: String {
@@ -36,6 +38,23 @@ struct ReportPage {
         body += section("Quality and cost", Chart.frontier(c.systems.all))
         body += training
         body += experts
+        if let labelCurve {
+            let curve = Chart.Curve(
+                name: "linear model", points: labelCurve.points.map { (Double($0.labels), $0.accuracy) })
+            let sentence = labelCurve.sentence
+            body += section(
+                "More labels?",
+                Chart.lines(
+                    [curve], title: "Accuracy by labels of the teacher", x: "labels of the teacher", y: "accuracy")
+                    + HTML.note(
+                        "On \(labelCurve.validationRows) validation rows, learnt from the gold and the first labels. "
+                            + sentence.prefix(1).uppercased() + sentence.dropFirst() + "."))
+        }
+        if let calibration = c.systems.teacher?.calibration {
+            body += section(
+                "The teacher’s confidence",
+                Chart.reliability(calibration) + HTML.note(confidenceNote(calibration, whose: "teacher")))
+        }
         if let calibration = c.systems.student.calibration {
             body += section("Confidence", Chart.reliability(calibration) + HTML.note(confidenceNote(calibration)))
         }
@@ -77,7 +96,7 @@ struct ReportPage {
                 + HTML.note(
                     "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
                 )
-                + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy")
+                + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy", fall: false)
                 + HTML.note("Share of the answers’ tokens that are the most probable ones."))
     }
 
@@ -96,7 +115,7 @@ struct ReportPage {
                 name: "expert \(expert + 1)",
                 points: points.compactMap { step, experts in experts.shares.map { (step, $0[expert]) } })
         }
-        let shares = Chart.lines(curves, title: "Experts’ shares by update", y: "share", isMany: true)
+        let shares = Chart.lines(curves, title: "Experts’ shares by update", y: "share", isMany: true, fall: false)
         if !shares.isEmpty {
             content += shares + HTML.note("Each expert’s share of its layer’s tokens, mean over the layers.")
         }
@@ -104,7 +123,7 @@ struct ReportPage {
             [
                 Chart.Curve(name: "router", points: points.map { ($0, $1.routerEntropy) }),
                 Chart.Curve(name: "knows nothing", points: points.map { ($0.0, log(Double(count))) }),
-            ], title: "Router entropy by update", y: "nats")
+            ], title: "Router entropy by update", y: "nats", fall: false)
         content += HTML.note("Entropy of the routers’ probabilities, mean over tokens and layers.")
         return section("Experts", content)
     }
@@ -140,18 +159,19 @@ struct ReportPage {
             "\(certificate.testRows) test rows; the lines show \(Format.percent(task.confidence, digits: 0)) intervals on one scale. Costs are this machine’s time at \(Format.dollars(task.economics.usdPerCoreHour)) a core hour.\(star)"
     }
 
-    private func confidenceNote(_ calibration: CalibrationMeasurement) -> String {
+    private func confidenceNote(_ calibration: CalibrationMeasurement, whose: String = "student") -> String {
         let before = calibration.before
         let after = calibration.after
         let how =
             switch calibration.method {
-            case "none": "as the student gives them"
+            case "none": "as the \(whose) gives them"
             case "temperature": String(format: "at temperature %.2f", calibration.temperature)
-            default: String(format: "at temperature %.2f, then isotonic", calibration.temperature)
+            case "isotonic": String(format: "at temperature %.2f, then isotonic", calibration.temperature)
+            default: "calibrated one by one (\(calibration.method))"
             }
         let learnt = calibration.source == "training" ? ", which the student has learnt from: there are no others" : ""
         return
-            "Bars: confidences \(how), fitted to \(calibration.rows) \(calibration.source) rows\(learnt). Dashed: the student’s own probabilities. On the diagonal they mean what they say. On the test set, expected calibration error \(Format.quality(before.expectedCalibrationError)) before and \(Format.quality(after.expectedCalibrationError)) after (15 bins of equal width), Brier score \(Format.quality(before.brierScore)) and \(Format.quality(after.brierScore))."
+            "Bars: confidences \(how), fitted to \(calibration.rows) \(calibration.source) rows\(learnt). Dashed: the \(whose)’s own probabilities. On the diagonal they mean what they say. On the test set, expected calibration error \(Format.quality(before.expectedCalibrationError)) before and \(Format.quality(after.expectedCalibrationError)) after (15 bins of equal width), Brier score \(Format.quality(before.brierScore)) and \(Format.quality(after.brierScore))."
     }
 
     private var systemsTable: String {
@@ -207,7 +227,7 @@ struct ReportPage {
         let c = certificate
         return [
             ["Program", c.program], ["Machine", c.machine], ["Threads", "\(c.threads)"], ["Seed", "\(c.seed)"],
-            ["Teacher", task.teacher ?? "none"], [origin, task.student.base],
+            ["Teacher", task.teacher ?? c.systems.teacher?.name ?? "none"], [origin, task.student.base],
             [
                 "Kept",
                 "\(Format.percent(c.quality.kept)) of \(c.quality.reference); \(Format.percent(c.quality.retain, digits: 0)) asked at \(Format.percent(c.quality.confidence, digits: 0)) confidence",

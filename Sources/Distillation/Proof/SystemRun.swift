@@ -18,6 +18,8 @@ struct SystemRun: Sendable, Codable {
     var bytes: Int
     /// What calibrating did to the confidences, where it was done.
     var calibration: CalibrationMeasurement?
+    /// What all requests cost, where that is not the task's price for their tokens.
+    var usd: Double?
 
     /// Runs a system: some requests one by one, then all together.
     static func measure(
@@ -56,8 +58,8 @@ struct SystemRun: Sendable, Codable {
         let economics = task.economics
         let machine = economics.usdPerCoreHour * Double(threads) / 3600 / perSecond * 1e6
         let priced =
-            (Double(inputTokens) * economics.usdPerMillionInput + Double(outputTokens) * economics.usdPerMillionOutput)
-            / count
+            (usd.map { $0 * 1e6 } ?? Double(inputTokens) * economics.usdPerMillionInput + Double(outputTokens)
+                * economics.usdPerMillionOutput) / count
         return Certificate.SystemMeasurement(
             name: name, metric: task.metric.rawValue, value: score.value, interval: [score.low, score.high],
             p50Milliseconds: Statistics.quantile(sorted, 0.5), p95Milliseconds: Statistics.quantile(sorted, 0.95),

@@ -77,7 +77,7 @@ package struct ReviewQueue: Sendable {
         let made = Set(data.synthetic.map(\.input))
         let inputs = data.inputs.filter { !made.contains($0) }
         for answer in try Self.answers(inputs, task: task, labels: labels, threads: threads, progress: progress)
-        where answer.confidence < Self.sure {
+        where answer.confidence < max(Self.sure, task.trust?.reviewBelow ?? 0) {
             add(answer.input, answer.output, others: answer.others, .unsure, answer.confidence, by: answer.by)
         }
         // Wrong gold does the most harm; then the least sure.
@@ -121,21 +121,21 @@ package struct ReviewQueue: Sendable {
                     confidence: calibration.confidence(answer, kind: package.format.kind), by: "student")
             }
         }
-        guard let endpoint = task.endpoint,
-            let workspace = try? Workspace(folder: task.folder, access: .reading)
-        else { return [] }
-        let data = try Dataset(task)
-        let stored = try EndpointTeacher.stored(
-            inputs, prompt: EndpointPrompt(task, endpoint: endpoint, labels: labels, examples: data.train),
-            reader: EndpointAnswerReader(kind: task.kind, labels: labels), workspace: workspace)
-        return zip(inputs, stored).compactMap { input, answered in
-            guard let reading = answered?.reading else { return nil }
+        guard task.endpoint != nil, let workspace = try? Workspace(folder: task.folder, access: .reading) else {
+            return []
+        }
+        var panel = TeacherPanel(task, data: try Dataset(task))
+        try panel.calibrate(workspace)
+        let opinions = try panel.opinions(inputs, workspace: workspace)
+        let name = panel.members.map(\.endpoint.model).joined(separator: ", ")
+        return zip(inputs, opinions).compactMap { input, opinion in
+            guard let opinion else { return nil }
             return Answered(
-                input: input, output: reading.output,
-                others: reading.distribution.map(\.label).filter { $0 != reading.output }.prefix(Self.others).map {
+                input: input, output: opinion.output,
+                others: opinion.distribution.map(\.label).filter { $0 != opinion.output }.prefix(Self.others).map {
                     $0
                 },
-                confidence: reading.confidence, by: endpoint.model)
+                confidence: opinion.confidence, by: name)
         }
     }
 }

@@ -1,4 +1,4 @@
-public import Training
+package import Training
 
 /// Follows a run. Called on the thread that works.
 public protocol RunObserver: AnyObject {
@@ -23,6 +23,8 @@ public struct RunOptions: Sendable {
     public var minutes: Double?
     /// Threads; 0: one for each core.
     public var threads = 0
+    /// Processes that share the work of training, of which this is rank 0; nil: this one alone.
+    package var group: (any ProcessGroup)?
 
     public init(minutes: Double? = nil, threads: Int = 0) {
         self.minutes = minutes

@@ -12,61 +12,85 @@ extension TaskRun {
         var epochs: Double
     }
 
-    /// Fits the teacher to the gold, once for each member.
+    /// Fits the teacher to the gold, once for each member; before that, where there are many more inputs than gold, to
+    /// the inputs as text (domain-adaptive pretraining, Gururangan et al., arXiv 2004.10964).
     func adapt(
         _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
     ) async throws -> [Adapted] {
+        var start = Start(model: try modelKey(teacher), path: try store.resolve(teacher), origins: vocabulary.origins)
+        let reading = domainEpochs(adaptation)
+        if reading > 0 {
+            var gentler = adaptation
+            gentler.rate /= 2
+            let read = try await fit(
+                "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: reading,
+                share: 0.1, seed: task.training.seed
+            ) { (try $0.rows(reading: data.inputs + data.train.map(\.input)), []) }
+            start = Start(
+                model: ContentKey.of { $0.add("file", read.file) }, path: workspace.url(of: read.file).path,
+                origins: nil)
+        }
         let count = members(adaptation)
         var result: [Adapted] = []
         for member in 0..<count {
-            let title = count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)"
-            result.append(try await adapt(teacher, title, vocabulary: vocabulary, adaptation, member: member))
+            result.append(
+                try await fit(
+                    "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
+                    from: start, vocabulary: vocabulary, adaptation, epochs: adaptation.epochs,
+                    share: 0.3 / Double(count), seed: task.training.seed + member
+                ) { (try $0.rows(data.train), try $0.rows(Array(data.validation.prefix(32)))) })
         }
         return result
     }
 
-    private func adapt(
-        _ teacher: String, _ title: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation,
-        member: Int
+    /// What adapters are put beside.
+    private struct Start {
+        /// Tells this model from others.
+        var model: ContentKey
+        var path: String
+        /// What the task's vocabulary is made of in the model's; nil: it is the model's.
+        var origins: [[Int32]]?
+    }
+
+    /// A stage that trains adapters on some rows and merges them.
+    ///
+    /// - Parameter share: of the run's time, where that is limited.
+    private func fit(
+        _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
+        _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, seed: Int,
+        rows: (TeacherAdapter) throws -> (train: [TrainingSequence], validation: [TrainingSequence])
     ) async throws -> Adapted {
-        let seed = UInt64(task.training.seed + member)
-        let key = try key("adapt") {
-            $0.add("model", try modelKey(teacher))
+        let key = try key(name) {
+            $0.add("model", start.model)
             $0.add("train", data.trainKey)
             $0.add("inputs", data.inputs)
             // One member's file does not depend on how many there are.
-            try $0.add(
-                "adaptation",
-                encoding: TaskDefinition.Adaptation(
-                    epochs: adaptation.epochs, rank: adaptation.rank, rate: adaptation.rate))
-            $0.add("seed", Int(seed))
+            try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
+            $0.add("seed", seed)
             $0.add("minutes", options.minutes ?? 0)
         }
         return try await stage(
-            "adapt", title, key: key,
+            name, title, key: key,
             summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" }
         ) {
+            let source = try openModel(start.path)
             let dense = try DenseModel(
-                try openModel(try store.resolve(teacher)),
-                layers: Array(0..<(try openModel(try store.resolve(teacher)).configuration.layerCount)),
-                origins: vocabulary.origins)
+                source, layers: Array(0..<source.configuration.layerCount), origins: start.origins)
             let adapter = TeacherAdapter(
-                vocabulary: vocabulary, adaptation: adaptation, seed: seed,
+                vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(seed),
                 recompute: task.training.recompute ?? false, compute: compute)
+            let rows = try rows(adapter)
             func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
                 trainer: Trainer, parameters: Parameters
             ) {
                 try adapter.trainer(
-                    dense, examples: data.train, validation: Array(data.validation.prefix(32)), epochs: epochs,
-                    checkpoint: checkpoint, key: key.hexadecimal, observer: observer)
+                    dense, data: rows.train, validation: rows.validation, epochs: epochs, checkpoint: checkpoint,
+                    key: key.hexadecimal, observer: observer, group: options.group)
             }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(
-                    wanted: adaptation.epochs,
-                    seconds: options.minutes.map { $0 * 60 * 0.3 / Double(members(adaptation)) }, least: 1
-                ) {
-                    try trainer(adaptation.epochs, checkpoint: nil, observer: nil).trainer
-                }
+                    wanted: epochs, seconds: options.minutes.map { $0 * 60 * share }, least: min(1, epochs)
+                ) { try trainer(epochs, checkpoint: nil, observer: nil).trainer }
             }
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let (trainer, parameters) = try trainer(
@@ -124,6 +148,11 @@ extension TaskRun {
             let teacher = try ensemble(adapted, vocabulary: vocabulary)
             return { try teacher.answer($0, alternatives: max(24, min(256, self.data.labels.count))) }
         }
+    }
+
+    /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
+    func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
+        adaptation.domain ?? (task.kind == .label && data.inputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.

@@ -76,13 +76,14 @@ extension TaskRun {
                 try carve()
                 return try Pace.measure(wanted: plan.epochs, seconds: limit) {
                     try training.trainer(
-                        configuration, parameters: weights.copy(), epochs: plan.epochs)
+                        configuration, parameters: weights.copy(), epochs: plan.epochs,
+                        group: training.group(options.group))
                 }
             }
             func supervise(_ checkpoint: URL, _ run: String) throws -> TrainingRecord {
                 let trainer = try training.trainer(
                     configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: run,
-                    observer: TrainingProgress(observer))
+                    observer: TrainingProgress(observer), group: training.group(options.group))
                 // Where there is a checkpoint, nothing is carved only to be written over.
                 if !trainer.hasCheckpoint { try carve() }
                 _ = try trainer.run()

@@ -30,18 +30,31 @@ extension TaskRun {
         if let endpoint = task.endpoint {
             let teacher = try EndpointTeacher(
                 asking, endpoint: endpoint, labels: own.labels, examples: own.train,
-                prices: TokenPrices(
-                    usdPerMillionInput: task.economics.usdPerMillionInput,
-                    usdPerMillionOutput: task.economics.usdPerMillionOutput), workspace: workspace)
+                prices: try task.prices(of: endpoint), workspace: workspace)
             do {
-                result = try await synthesize(asking, own, teacher: EndpointSynthesisTeacher(teacher, task: asking))
+                let writer = EndpointSynthesisTeacher(teacher, task: asking)
+                let requests = Synthesis(asking, data: own, teacher: writer).firstRequests()
+                let estimate = try writer.estimate(requests, gold: own.train)
+                if estimate.missing > 0 {
+                    var text = try words(estimate, endpoint) + ", were all rows kept at once"
+                    if let usd = task.budget?.usd {
+                        let before = try workspace.callTotals().usd
+                        text += "; the budget is \(Format.dollars(usd)), \(Format.dollars(before)) of it spent"
+                        if before + estimate.usd > usd { text += ", which will not suffice for all" }
+                    }
+                    observer.note(text)
+                }
+                result = try await synthesize(asking, own, teacher: writer)
             } catch {
                 await teacher.shutDown()
                 throw error
             }
             await teacher.shutDown()
         } else if let name = task.teacher {
-            result = try await synthesize(asking, own, teacher: try localTeacher(name, asking, own))
+            let teacher = try localTeacher(name, asking, own)
+            var made = try await synthesize(asking, own, teacher: teacher)
+            if let note = teacher.note { made.report.notes.append(note) }
+            result = made
         } else {
             result = try await synthesize(asking, own, teacher: nil)
         }
@@ -84,7 +97,7 @@ extension TaskRun {
             $0.add("train", data.trainKey)
         }
         return LocalSynthesisTeacher(
-            teacher, name: name, key: key, task: task, labels: data.labels, workspace: workspace, pool: pool)
+            teacher, name: name, key: key, task: task, data: data, workspace: workspace, pool: pool)
     }
 
     /// Inputs to ask a teacher for that costs something: all whose answer is not the gold's.

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Inference
 internal import LanguageModels
+public import OpenAI
 
 /// The teacher's part of a run: its own quality, and its answers to the inputs.
 extension TaskRun {
@@ -30,79 +31,88 @@ extension TaskRun {
 
     // MARK: A teacher behind an endpoint
 
-    /// Asks the teacher for the test set, for the proof, and then for the inputs, as far as the budget goes.
-    func askEndpoint(
-        _ endpoint: TaskDefinition.Endpoint, vocabulary: StudentVocabulary
-    ) async throws -> (SystemRun, Labels) {
-        try await withTeacher(endpoint) { open in
+    /// Asks the teachers for the test set, for the proof, and then for the inputs, as far as the budget goes.
+    func askEndpoints(vocabulary: StudentVocabulary) async throws -> (SystemRun, Labels) {
+        let inputs = try await inputsToAsk()
+        return try await withTeachers { asking in
             let key = try key("teacher") {
-                try $0.add("endpoint", encoding: [endpoint.url, endpoint.model, String(endpoint.examples)])
+                try addTeachers(to: &$0)
                 $0.add("instruction", task.instruction)
                 $0.add("labels", data.labels)
                 $0.add("train", data.trainKey)
                 $0.add("test", data.testKey)
             }
             let run = try await stage("teacher", "teacher as it came", key: key, summary: quality) {
-                let teacher = try open()
-                try note(teacher.estimate(data.test.map(\.input) + askedInputs), of: endpoint)
-                return try await teacher.measured(on: data.test.map(\.input), progress: advance)
+                try note(data.test.map(\.input) + inputs, asking)
+                return try await asking.measured(on: data.test, progress: advance)
             }
-            return (run, try await endpointLabels(endpoint, vocabulary: vocabulary, open: open))
+            return (run, try await endpointLabels(inputs, vocabulary: vocabulary, asking))
         }
     }
 
-    /// Runs `body` with a teacher that is opened when it is first asked for, and closed afterwards.
-    private func withTeacher<Value>(
-        _ endpoint: TaskDefinition.Endpoint, _ body: (() throws -> EndpointTeacher) async throws -> Value
-    ) async throws -> Value {
-        var teacher: EndpointTeacher?
-        let result: Result<Value, any Error>
-        do {
-            result = .success(
-                try await body {
-                    if let teacher { return teacher }
-                    let new = try EndpointTeacher(
-                        task, endpoint: endpoint, labels: data.labels, examples: data.train, prices: prices,
-                        workspace: workspace)
-                    teacher = new
-                    return new
-                })
-        } catch {
-            result = .failure(error)
+    /// What an answer of the teachers depends on besides the data.
+    private func addTeachers(to builder: inout ContentKey.Builder) throws {
+        guard let endpoint = task.endpoint else { return }
+        try builder.add("endpoint", encoding: [endpoint.url, endpoint.model, String(endpoint.examples)])
+        if let samples = endpoint.samples {
+            try builder.add("samples", encoding: [Double(samples), endpoint.temperature ?? 0])
         }
-        await teacher?.shutDown()
+        if let panel = task.panel { try builder.add("panel", encoding: panel) }
+        if let trust = task.trust { try builder.add("trust", encoding: trust) }
+    }
+
+    /// Runs `body` with the teachers, which are opened when they are first asked for, and closed afterwards.
+    private func withTeachers<Value>(_ body: (TeacherPanelAsking) async throws -> Value) async throws -> Value {
+        let asking = try TeacherPanelAsking(TeacherPanel(task, data: data), data: data, workspace: workspace)
+        let result: Result<Value, any Error>
+        do { result = .success(try await body(asking)) } catch { result = .failure(error) }
+        await asking.shutDown()
         return try result.get()
     }
 
-    private var prices: TokenPrices {
-        TokenPrices(
-            usdPerMillionInput: task.economics.usdPerMillionInput,
-            usdPerMillionOutput: task.economics.usdPerMillionOutput)
+    /// Says what the inputs will cost, before they are asked for.
+    private func note(_ inputs: [String], _ asking: TeacherPanelAsking) throws {
+        let totals = try workspace.callTotals()
+        var sum = 0.0
+        for (place, member) in asking.panel.members.enumerated() {
+            let estimate = try asking.estimate(place, inputs)
+            guard estimate.missing > 0 else { continue }
+            sum += estimate.usd
+            let isCascade = task.panel?.combine == .cascade && place > 0
+            observer.note(
+                try words(estimate, member.endpoint, isAtMost: isCascade)
+                    + (isCascade ? ", were none of the answers before sure enough" : ""))
+        }
+        guard sum > 0 else { return }
+        var notes: [String] = []
+        if task.trust?.askAgainBelow != nil { notes.append("what is asked again for being unsure comes on top") }
+        if totals.usd > 0 { notes.append("\(Format.dollars(totals.usd)) were spent before") }
+        if let usd = task.budget?.usd {
+            notes.append(
+                "the budget is \(Format.dollars(usd))"
+                    + (totals.usd + sum > usd ? ", which will not suffice for all" : ""))
+        }
+        if !notes.isEmpty { observer.note(notes.joined(separator: "; ")) }
     }
 
-    private func note(_ estimate: EndpointTeacher.Estimate, of endpoint: TaskDefinition.Endpoint) throws {
-        guard estimate.missing > 0 else { return }
+    func words(
+        _ estimate: EndpointTeacher.Estimate, _ endpoint: TaskDefinition.Endpoint, isAtMost: Bool = false
+    ) throws -> String {
+        let prices = try task.prices(of: endpoint)
         let known = estimate.known > 0 ? " (\(estimate.known) are known)" : ""
-        var text =
-            "\(endpoint.model) will be asked for \(estimate.missing) answers\(known): about "
+        let half = endpoint.batches == true ? ", half of it in batches" : ""
+        return
+            "\(endpoint.model) will be asked for \(isAtMost ? "at most " : "")\(estimate.missing) answers\(known): about "
             + "\(Format.count(estimate.inputTokens)) tokens in and \(Format.count(estimate.outputTokens)) out, "
             + "\(Format.dollars(estimate.usd)) at \(Format.dollars(prices.usdPerMillionInput)) and "
-            + "\(Format.dollars(prices.usdPerMillionOutput)) a million"
-        let totals = try workspace.callTotals()
-        if totals.usd > 0 { text += "; \(Format.dollars(totals.usd)) were spent before" }
-        if let usd = task.budget?.usd {
-            text += "; the budget is \(Format.dollars(usd))"
-            if totals.usd + estimate.usd > usd { text += ", which will not suffice for all" }
-        }
-        observer.note(text)
+            + "\(Format.dollars(prices.usdPerMillionOutput)) a million\(half)"
     }
 
     private func endpointLabels(
-        _ endpoint: TaskDefinition.Endpoint, vocabulary: StudentVocabulary?, open: () throws -> EndpointTeacher
+        _ inputs: [String], vocabulary: StudentVocabulary?, _ asking: TeacherPanelAsking
     ) async throws -> Labels {
-        let inputs = askedInputs
         let key = try key("label") {
-            try $0.add("endpoint", encoding: [endpoint.url, endpoint.model, String(endpoint.examples)])
+            try addTeachers(to: &$0)
             try $0.add("budget", encoding: task.budget)
             $0.add("instruction", task.instruction)
             $0.add("labels", data.labels)
@@ -113,9 +123,9 @@ extension TaskRun {
         var labels = try await stage(
             "label", "teacher labels", key: key, summary: { (labels: Labels) in "\(labels.count) answers" }
         ) {
-            let outcome = try await open().ask(inputs) { done in
+            let outcome = try await asking.ask(inputs) { share in
                 observer.stageAdvanced(
-                    Double(done) / Double(max(1, inputs.count)), detail: "\(done) of \(inputs.count) answers")
+                    share, detail: "\(Int((share * Double(inputs.count)).rounded())) of \(inputs.count) answers")
             }
             if let spent = outcome.spent {
                 observer.note(
@@ -127,22 +137,32 @@ extension TaskRun {
             }
             return Labels(count: outcome.answered, key: key, rows: [])
         }
-        let prompt = EndpointPrompt(task, endpoint: endpoint, labels: data.labels, examples: data.train)
-        let reader = EndpointAnswerReader(kind: task.kind, labels: data.labels)
-        let stored = try EndpointTeacher.stored(inputs, prompt: prompt, reader: reader, workspace: workspace)
+        // What the answers mean is computed from what is stored, asked just now or long ago.
+        var panel = asking.panel
+        try panel.calibrate(workspace)
+        let opinions = try panel.opinions(inputs, workspace: workspace)
+        let answered = try panel.answered(inputs, workspace: workspace)
         let numbers = try vocabulary.map { try labelTokens($0) } ?? [:]
-        var unread = 0
-        for (input, answered) in zip(inputs, stored) {
-            guard let answered else { continue }
-            guard let reading = answered.reading, var answer = EndpointTeacher.taskAnswer(answered) else {
-                unread += 1
+        var dropped = 0
+        var doubtful = 0
+        for (input, opinion) in zip(inputs, opinions) {
+            guard let opinion else { continue }
+            if let least = task.trust?.dropBelow, opinion.confidence < least {
+                dropped += 1
                 continue
             }
+            if let least = task.trust?.reviewBelow, opinion.confidence < least {
+                doubtful += 1
+                continue
+            }
+            var answer = TaskAnswer(
+                output: opinion.output, confidence: opinion.confidence, inputTokens: opinion.inputTokens,
+                outputTokens: opinion.outputTokens, tokens: [], alternatives: [])
             var spread: [(token: Int32, probability: Float)] = []
-            for entry in reading.distribution {
+            for entry in opinion.distribution {
                 if let token = numbers[entry.label] { spread.append((token, Float(entry.probability))) }
             }
-            if let token = numbers[reading.output], spread.count > 1 {
+            if let token = numbers[opinion.output], spread.count > 1 {
                 answer.tokens = [token]
                 answer.alternatives = [
                     TokenDistribution(
@@ -151,12 +171,20 @@ extension TaskRun {
             }
             labels.rows.append(LabelledRow(input: input, answer: answer))
         }
-        if unread > 0 { observer.note("\(unread) answers of the teacher could not be read and are left out") }
+        let unread = answered - opinions.count { $0 != nil }
+        if unread > 0 {
+            let why =
+                task.panel?.agreement == nil ? "could not be read" : "could not be read, or the teachers disagree,"
+            observer.note("\(unread) answers of the teacher \(why) and are left out")
+        }
+        if dropped > 0 { observer.note("\(dropped) answers are left out: the teacher is too unsure of them") }
+        if doubtful > 0 { observer.note("\(doubtful) answers wait for `understudy review`") }
         labels.key = ContentKey.of {
             $0.add("inputs", labels.rows.map(\.input))
             $0.add("outputs", labels.rows.map(\.answer.output))
             $0.add("confidences", labels.rows.map { String($0.answer.confidence) })
         }
+        try await drawLabelCurve(labels)
         return labels
     }
 
@@ -180,8 +208,18 @@ extension TaskRun {
 
     /// What labelling came to.
     public struct LabelOutcome: Sendable, Codable {
+        /// One teacher's part, all runs together.
+        public struct Share: Sendable, Codable {
+            public var model: String
+            /// Calls that gave an answer.
+            public var calls: Int
+            public var inputTokens: Int
+            public var outputTokens: Int
+            public var usd: Double
+        }
+
         public var inputs: Int
-        /// Answers that are stored and can be read.
+        /// Answers that are stored and can be learnt from.
         public var answers: Int
         /// Calls that gave an answer, all runs together.
         public var calls: Int
@@ -192,27 +230,51 @@ extension TaskRun {
         public var inputTokens: Int
         public var outputTokens: Int
         public var usd: Double
+        public var teachers: [Share]
+        /// Quality against answers bought, where the task has 'label'.
+        public var curve: LabelCurve?
     }
 
-    /// Asks a teacher behind an endpoint for the inputs, and does nothing else.
+    /// Asks the teachers behind endpoints for the inputs, and does nothing else.
     ///
     /// - Throws: ``TaskError`` when the task's teacher is another one.
     public func label() async throws -> LabelOutcome {
-        guard let endpoint = task.endpoint else {
+        guard task.endpoint != nil else {
             throw TaskError(
                 "the task has no 'teacher.endpoint'; a local teacher labels in the course of a run",
                 file: task.folder.appendingPathComponent("task.yaml").path)
         }
         stageCount = 1
-        let inputs = askedInputs
-        return try await withTeacher(endpoint) { open in
-            try note(open().estimate(inputs), of: endpoint)
-            let labels = try await endpointLabels(endpoint, vocabulary: nil, open: open)
+        let inputs = try await inputsToAsk()
+        return try await withTeachers { asking in
+            try note(inputs, asking)
+            let labels = try await endpointLabels(inputs, vocabulary: nil, asking)
             let totals = try workspace.callTotals()
             return LabelOutcome(
                 inputs: inputs.count, answers: labels.rows.count, calls: totals.answered, lostCalls: totals.lost,
                 cutOffCalls: totals.open, inputTokens: totals.inputTokens, outputTokens: totals.outputTokens,
-                usd: totals.usd)
+                usd: totals.usd,
+                teachers: try task.endpoints.map {
+                    let own = try workspace.callTotals(of: $0.model)
+                    return .init(
+                        model: $0.model, calls: own.answered, inputTokens: own.inputTokens,
+                        outputTokens: own.outputTokens, usd: own.usd)
+                }, curve: labelCurve)
+        }
+    }
+}
+
+extension TaskRun {
+    /// What the teachers behind endpoints can do, by model. What is known is not asked again.
+    ///
+    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    public func probe() async throws -> [String: EndpointCapabilities] {
+        try await withTeachers { asking in
+            var found: [String: EndpointCapabilities] = [:]
+            for (place, member) in asking.panel.members.enumerated() {
+                found[member.endpoint.model] = try await asking.teacher(place).probeFurther()
+            }
+            return found
         }
     }
 }
@@ -222,11 +284,15 @@ extension TaskDefinition {
     ///
     /// - Throws: ``TaskError`` when the price list is not as expected.
     func priced() throws -> TaskDefinition {
-        guard let endpoint, !endpoint.isPriced else { return self }
-        let prices = try PriceList()[model: endpoint.model]
+        guard let endpoint else { return self }
         var task = self
-        task.economics.usdPerMillionInput = prices.usdPerMillionInput
-        task.economics.usdPerMillionOutput = prices.usdPerMillionOutput
+        if let input = endpoint.usdPerMillionInput, let output = endpoint.usdPerMillionOutput {
+            (task.economics.usdPerMillionInput, task.economics.usdPerMillionOutput) = (input, output)
+        } else if !endpoint.isPriced {
+            let prices = try PriceList()[model: endpoint.model]
+            task.economics.usdPerMillionInput = prices.usdPerMillionInput
+            task.economics.usdPerMillionOutput = prices.usdPerMillionOutput
+        }
         return task
     }
 }

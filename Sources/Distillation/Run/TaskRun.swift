@@ -35,6 +35,8 @@ public final class TaskRun {
     /// Keys of the stages that this run is made of.
     private var used: Set<ContentKey> = []
     private let isShared: Bool
+    /// What the teacher's labels are worth, where that was looked at.
+    var labelCurve: LabelCurve?
 
     /// Reads the task and its data and opens the workspace.
     ///
@@ -53,7 +55,8 @@ public final class TaskRun {
     public func run() async throws -> Outcome {
         stageCount =
             (task.abstain == nil ? 3 : 4)
-            + (task.teacher == nil && task.endpoint == nil ? 0 : task.adaptation.map { 3 + members($0) } ?? 2)
+            + (task.teacher == nil && task.endpoint == nil
+                ? 0 : task.adaptation.map { 3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) } ?? 2)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -68,8 +71,8 @@ public final class TaskRun {
         var adapted: [Adapted] = []
         var labels: Labels?
         // What is paid for is asked with the gold alone: rows made up here could differ on another machine.
-        if let endpoint = task.endpoint {
-            (teacherRun, labels) = try await askEndpoint(endpoint, vocabulary: try ownVocabulary())
+        if task.endpoint != nil {
+            (teacherRun, labels) = try await askEndpoints(vocabulary: try ownVocabulary())
         }
         if let abstain = task.abstain { try await addOutOfScope(abstain) }
         let vocabulary = try ownVocabulary()
@@ -298,7 +301,7 @@ public final class TaskRun {
             student: measured(student), baseline: measured(baseline))
         let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
             sum
-                + (["adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
+                + (["domain", "adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
                     ? stage.seconds ?? 0 : 0)
         }
         let verdict = Verdict(
@@ -322,7 +325,7 @@ public final class TaskRun {
             let html = ReportPage(
                 certificate: certificate, task: task, record: trained.record,
                 failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring),
-                notes: data.notes + (trained.phases ?? [])
+                notes: data.notes + (trained.phases ?? []), labelCurve: labelCurve
             ).html
             try write(package, trained: trained, certificate: certificate, report: html, key: key)
         }

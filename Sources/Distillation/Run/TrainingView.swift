@@ -91,7 +91,7 @@ package struct TrainingView {
         guard let unused = experts.unused else { return nil }
         let named = unused.prefix(6).map { "expert \($0[1] + 1) of layer \($0[0] + 1)" }.joined(separator: ", ")
         var line = Line()
-        line.add("dead: " + named + (unused.count > 6 ? " and \(unused.count - 6) more" : ""), .warning)
+        line.add("no visits lately: " + named + (unused.count > 6 ? " and \(unused.count - 6) more" : ""), .warning)
         return line
     }
 

@@ -3,16 +3,19 @@ internal import Tensors
 internal import Tokenizers
 package import Training
 
-/// A dense model's weights in fp32, by canonical name: where adapting and carving start.
+/// Layers of a dense model with the vocabulary of a task: where adapting and carving start. Its weights stay in the
+/// model's file until they are asked for.
 package struct DenseModel {
-    package var configuration: ModelConfiguration
-    package var values: [String: [Float]]
+    package let configuration: ModelConfiguration
+    private let source: any WeightSource
+    private let layers: [Int]
+    private let origins: [[Int32]]?
 
     /// Some layers of a model, with the vocabulary of a task.
     ///
     /// - Parameter layers: numbers of the source's layers, in the order they get.
     /// - Parameter origins: for each new token the old ones whose mean is its embedding; nil: the vocabulary stays.
-    /// - Throws: `ModelError` when a tensor is missing or has another shape; ``TaskError`` for models that have experts.
+    /// - Throws: ``TaskError`` for models that have experts.
     package init(_ source: any WeightSource, layers: [Int], origins: [[Int32]]?) throws {
         var c = source.configuration
         guard c.experts == nil else {
@@ -26,31 +29,28 @@ package struct DenseModel {
             throw TaskError("\(layers.count) layers asked for, but \(source.name) has \(c.layerCount)")
         }
         c.layerCount = layers.count
-        let old = c.vocabularySize
-        c.vocabularySize = origins?.count ?? old
-        values = [:]
-        for (name, shape) in c.tensors {
-            let tensor = try source.tensor(DenseModel.sourceName(name, layers))
-            let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
-            let rows = shape.count == 1 ? 1 : isVocabulary ? old : shape[0]
-            guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
-                throw ModelError(
-                    .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
-                    file: source.name)
-            }
-            let all = tensor.floats()
-            values[name] = isVocabulary && origins != nil ? DenseModel.means(all, width: c.width, of: origins!) : all
-        }
+        c.vocabularySize = origins?.count ?? c.vocabularySize
         configuration = c
+        self.source = source
+        self.layers = layers
+        self.origins = origins
     }
 
-    /// The same model with some of its layers, in this order.
-    func keeping(_ layers: [Int]) -> DenseModel {
-        var result = self
-        result.configuration.layerCount = layers.count
-        result.values = [:]
-        for (name, _) in result.configuration.tensors { result.values[name] = values[Self.sourceName(name, layers)] }
-        return result
+    /// A tensor in fp32, by its name in this model.
+    ///
+    /// - Throws: `ModelError` when it is missing or has another shape.
+    private func values(_ name: String, _ shape: [Int]) throws -> [Float] {
+        let tensor = try source.tensor(DenseModel.sourceName(name, layers))
+        let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
+        let rows = shape.count == 1 ? 1 : isVocabulary ? source.configuration.vocabularySize : shape[0]
+        guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
+            throw ModelError(
+                .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
+                file: source.name)
+        }
+        let all = tensor.floats()
+        guard isVocabulary, let origins else { return all }
+        return DenseModel.means(all, width: configuration.width, of: origins)
     }
 
     private static func sourceName(_ name: String, _ layers: [Int]) -> String {
@@ -75,12 +75,14 @@ package struct DenseModel {
         return result
     }
 
-    /// Parameters for the trainer that hold these weights; adapters' A is drawn, B is zero.
-    package func parameters(adapterRank: Int?, trains: Bool = true, seed: UInt64) -> Parameters {
+    /// Parameters for the trainer that hold these weights; adapters' A is drawn, B is zero. One tensor is read at a time.
+    ///
+    /// - Throws: `ModelError` when a tensor is missing or has another shape.
+    package func parameters(adapterRank: Int?, trains: Bool = true, seed: UInt64) throws -> Parameters {
         var specifications = TrainableDecoder.specifications(configuration, adapterRank: adapterRank)
         if !trains { for index in specifications.indices { specifications[index].trains = false } }
         let parameters = Parameters(specifications)
-        for (name, values) in values { parameters.set(name, values) }
+        for (name, shape) in configuration.tensors { parameters.set(name, try values(name, shape)) }
         var random = RandomNumbers(seed: seed)
         for entry in parameters.entries where entry.specification.name.hasSuffix(".a") {
             let scale = 1 / Float(entry.specification.shape[1]).squareRoot()

@@ -22,7 +22,9 @@ struct LayerSelection {
     }
 
     /// `count` layers, in their order.
-    func layers(_ count: Int, for samples: [TrainingSequence]) -> [Int] {
+    ///
+    /// - Throws: `ModelError` when a tensor is missing or has another shape.
+    func layers(_ count: Int, for samples: [TrainingSequence]) throws -> [Int] {
         var layers = Array(0..<model.configuration.layerCount)
         guard count < layers.count, count > Self.kept else { return Array(layers.prefix(count)) }
         var used: [TrainingSequence] = []
@@ -33,7 +35,7 @@ struct LayerSelection {
         }
         let longest = used.map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
-            model.configuration, parameters: model.parameters(adapterRank: nil, trains: false, seed: 0),
+            model.configuration, parameters: try model.parameters(adapterRank: nil, trains: false, seed: 0),
             contextLength: max(8, longest), compute: compute)
         let batch = TrainingBatch(used)
         while layers.count > count {

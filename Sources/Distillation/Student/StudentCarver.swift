@@ -64,27 +64,32 @@ package struct StudentCarver {
     }
 
     /// - Parameter samples: sequences of the task, about a thousand tokens.
+    /// - Throws: ``TaskError``, `ModelError`.
     package func carve(samples: [TrainingSequence]) throws -> Parameters {
         let c = try configuration()
         let result = Parameters(TrainableDecoder.specifications(c))
-        for name in dense.values.keys where !name.contains(".mlp.") { result.set(name, dense.values[name]!) }
-        let frozen = dense.parameters(adapterRank: nil, trains: false, seed: 0)
+        let frozen = try dense.parameters(adapterRank: nil, trains: false, seed: 0)
+        for (name, _) in dense.configuration.tensors where !name.contains(".mlp.") {
+            result.set(name, frozen.array(name))
+        }
         let longest = samples.map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
             dense.configuration, parameters: frozen, contextLength: max(8, longest), compute: compute)
         decoder.visitFeedForwardInputs(TrainingBatch(samples)) { layer, x, tokens in
-            carve(layer, x: x, tokens: tokens, into: result, c)
+            carve(layer, of: frozen, x: x, tokens: tokens, into: result, c)
         }
         return result
     }
 
-    private func carve(_ layer: Int, x: Floats, tokens: Int, into result: Parameters, _ c: ModelConfiguration) {
+    private func carve(
+        _ layer: Int, of frozen: Parameters, x: Floats, tokens: Int, into result: Parameters, _ c: ModelConfiguration
+    ) {
         let p = "model.layers.\(layer).mlp."
         let e = c.experts!
         let neurons = dense.configuration.feedForwardWidth
-        let gate = dense.values[p + "gate_proj.weight"]!
-        let up = dense.values[p + "up_proj.weight"]!
-        let down = dense.values[p + "down_proj.weight"]!
+        let gate = frozen.array(p + "gate_proj.weight")
+        let up = frozen.array(p + "up_proj.weight")
+        let down = frozen.array(p + "down_proj.weight")
         let hidden = hiddenValues(x, gate: gate, up: up, tokens: tokens, width: c.width, neurons: neurons)
         let partition = hidden.map(abs).withUnsafeBufferPointer {
             ExpertPartition(

@@ -142,7 +142,7 @@ struct StudentTraining {
     func trainer(
         _ configuration: ModelConfiguration, parameters: Parameters, epochs: Double, checkpoint: URL? = nil,
         key: String = "",
-        observer: (any TrainingObserver)? = nil
+        observer: (any TrainingObserver)? = nil, group: (any ProcessGroup)? = nil
     ) throws -> Trainer {
         var options = options
         options.epochs = epochs
@@ -150,7 +150,13 @@ struct StudentTraining {
         return try Trainer(
             model: decoder(configuration, parameters), data: rows, validation: held, options: options,
             variant: variant, checkpoint: checkpoint, key: key, metrics: metrics(beside: checkpoint),
-            observer: observer)
+            observer: observer, group: group)
+    }
+
+    /// The processes that share the batches; nil where they can't: a teacher's distributions beside the targets and a
+    /// bias of the routers stay in one process.
+    func group(_ group: (any ProcessGroup)?) -> (any ProcessGroup)? {
+        task.training.loss.map(\.isMixture) ?? true && task.training.router != .bias ? group : nil
     }
 
     var options: TrainingOptions {
@@ -160,8 +166,8 @@ struct StudentTraining {
         options.rate = Float(rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100
-        if training.optimizer == .muon { options.optimizer = .muon }
-        if training.schedule == .wsd { options.schedule = .wsd }
+        options.optimizer = training.optimizer ?? .adamw
+        options.schedule = training.schedule ?? .cosine
         options.recompute = training.recompute ?? false
         options.labelSmoothing = Float(training.labelSmoothing ?? 0)
         if training.router == .bias {

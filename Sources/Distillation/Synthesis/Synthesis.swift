@@ -35,6 +35,16 @@ package struct Synthesis {
         package var report: SynthesisReport
     }
 
+    /// What the first round asks a teacher to write, as far as it is known before: all rows, were everything kept.
+    package func firstRequests() -> [SynthesisRequest] {
+        let methods = settings.methods.filter { prompts.obstacle(to: $0) == nil && ($0 == .noise || teacher != nil) }
+        return methods.enumerated().flatMap { place, method -> [SynthesisRequest] in
+            guard method != .noise else { return [] }
+            let share = (settings.rows + methods.count - 1 - place) / methods.count
+            return prompts.requests(method, rows: Int((Double(share) * Self.surplus).rounded(.up)), round: 0)
+        }
+    }
+
     /// - Parameter progress: called with the share of the rows that are there, and what is being done.
     /// - Throws: what the teacher throws.
     package func run(progress: (Double, String) throws -> Void = { _, _ in }) async throws -> Result {

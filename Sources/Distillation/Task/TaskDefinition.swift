@@ -1,4 +1,5 @@
 public import Foundation
+public import Training
 
 /// A narrow job, as `task.yaml` describes it.
 public struct TaskDefinition: Sendable, Hashable, Codable {
@@ -25,6 +26,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var rate: Double
         /// Teachers that are fitted from different seeds and answer together; nil: as many as few examples call for.
         public var members: Int?
+        /// Passes over the inputs as text before the gold; nil: one where there are many more inputs than gold.
+        public var domain: Double?
     }
 
     public struct Student: Sendable, Hashable, Codable {
@@ -54,18 +57,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         }
     }
 
-    /// What changes the student's weights.
-    public enum Optimizer: String, Sendable, Hashable, Codable, CaseIterable {
-        case adamw
-        case muon
-    }
-
-    /// How the learning rate goes down.
-    public enum Schedule: String, Sendable, Hashable, Codable, CaseIterable {
-        case cosine
-        /// Warm-up, stable, decay.
-        case wsd
-    }
+    public typealias Optimizer = TrainingOptions.Optimizer
+    public typealias Schedule = TrainingOptions.Schedule
 
     public struct Training: Sendable, Hashable, Codable {
         /// nil: as many as the budget of arithmetic allows.
@@ -125,6 +118,12 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// A teacher behind OpenAI's API instead of a local one.
     public var endpoint: Endpoint?
     public var budget: Budget?
+    /// More teachers beside `endpoint`; nil: it is the only one.
+    public var panel: Panel?
+    /// nil: a teacher's confidence is taken as it is.
+    public var trust: Trust?
+    /// nil: all inputs, as they come.
+    public var labelling: Labelling?
     /// Rows to make up and to learn from; nil: none.
     public var synthesis: Synthesis?
     public var student: Student

@@ -168,7 +168,7 @@ struct TaskReader {
             self, node, "",
             keys: [
                 "name", "industry", "instruction", "output", "data", "teacher", "student", "training", "quality",
-                "economics", "synthesis",
+                "economics", "synthesis", "label",
             ])
         guard let name = try root.string("name") else { throw TaskError("'name' is missing", file: file) }
         guard let output = try root.section("output", keys: ["kind", "labels", "abstain", "schema"]) else {
@@ -190,11 +190,16 @@ struct TaskReader {
         let student = try studentSection(root)
         let experts = try student?.section("experts", keys: ["routed", "shared", "active", "copies"])
         let quality = try root.section("quality", keys: ["metric", "retain", "confidence"])
-        let teacher = try root.section("teacher", keys: ["model", "endpoint", "adapt", "budget"])
+        let teacher = try root.section(
+            "teacher",
+            keys: [
+                "model", "endpoint", "endpoints", "combine", "threshold", "agreement", "confidence", "adapt", "budget",
+            ])
         let economics = try root.section(
             "economics", keys: ["teacher", "usdPerCoreHour", "requestsPerDay", "usdPerRequest"])
         let prices = try economics?.section("teacher", keys: ["usdPerMillionInput", "usdPerMillionOutput"])
         let money = 0.0...1e9
+        let (endpoint, panel) = try endpoints(teacher, isPriced: prices != nil)
         var task = TaskDefinition(
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
@@ -203,7 +208,7 @@ struct TaskReader {
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
             teacher: try teacher?.string("model"),
-            adaptation: try adaptation(teacher), endpoint: try endpoint(teacher, isPriced: prices != nil),
+            adaptation: try adaptation(teacher), endpoint: endpoint,
             budget: try budget(teacher),
             student: .init(
                 base: try student?.string("base") ?? "smollm2-135m-instruct",
@@ -230,6 +235,12 @@ struct TaskReader {
         try start(student, experts, &task)
         task.synthesis = try synthesis(root)
         try checkPhases(root, task)
+        task.panel = panel
+        task.trust = try trust(teacher, isLocal: endpoint == nil)
+        task.labelling = try labelling(root)
+        if task.labelling != nil, endpoint == nil, let node = root.node("label") {
+            throw error(node, "'label' is for a teacher behind an endpoint")
+        }
         if task.student.active > task.student.routed, let node = experts?.node("active") {
             throw error(node, "'student.experts.active' is more than the \(task.student.routed) routed ones")
         }
@@ -273,7 +284,10 @@ struct TaskReader {
     }
 
     private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {
-        guard let section = try teacher?.section("adapt", keys: ["method", "epochs", "rank", "rate", "members"]) else {
+        guard
+            let section = try teacher?.section(
+                "adapt", keys: ["method", "epochs", "rank", "rate", "members", "domain"])
+        else {
             return nil
         }
         if let method = try section.string("method"), method != "lora", let node = section.node("method") {
@@ -282,7 +296,8 @@ struct TaskReader {
         return .init(
             epochs: try section.number("epochs", 0.01...1000) ?? 3, rank: try section.integer("rank", 1...256) ?? 16,
             rate: try section.number("rate", 1e-7...1) ?? 1e-3,
-            members: try section.automatic("members", { try $0.integer($1, 1...16) }))
+            members: try section.automatic("members", { try $0.integer($1, 1...16) }),
+            domain: try section.automatic("domain", { try $0.number($1, 0...100) }))
     }
 }
 

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// What was spent of a budget, and what calls in flight may still cost. A value without clocks.
 ///
 /// Every call reserves the most it can cost before it is made, so that the budget holds whatever the calls in flight
@@ -56,6 +58,9 @@ package struct BudgetAccount: Sendable, Hashable {
         spent = spent + actual
     }
 
+    /// A call of an earlier run, which counted as spent with the most it could cost, has ended and cost another amount.
+    package mutating func correct(_ most: Amount, actual: Amount) { spent = spent - most + actual }
+
     /// What is more than the budget in a total.
     private func over(_ total: Amount) -> String? {
         // A sum of many small numbers is not exact.
@@ -67,5 +72,47 @@ package struct BudgetAccount: Sendable, Hashable {
 
     private static func plain(_ value: Double) -> String {
         value == value.rounded() && value.magnitude < 1e15 ? String(Int(value)) : String(value)
+    }
+}
+
+/// A workspace's budget and account, which all its teachers share.
+package final class TeacherAccount: Sendable {
+    let budget: Mutex<BudgetAccount>
+    let writer: CallWriter
+    private let nextCall: Mutex<Int64>
+    private let began = ContinuousClock.now
+
+    /// - Throws: ``WorkspaceError``.
+    package init(_ limits: TaskDefinition.Budget?, workspace: Workspace) throws {
+        let totals = try workspace.callTotals()
+        budget = Mutex(
+            BudgetAccount(
+                limits ?? TaskDefinition.Budget(),
+                spent: .init(
+                    usd: totals.usd, tokens: totals.inputTokens + totals.outputTokens,
+                    requests: totals.answered + totals.lost + totals.open)))
+        nextCall = Mutex(totals.nextID)
+        writer = CallWriter(workspace)
+    }
+
+    /// Of one run, at most.
+    var minutesLimit: Double? { budget.withLock { $0.limits.minutes } }
+
+    /// Of this run so far.
+    var minutes: Double { (ContinuousClock.now - began).seconds / 60 }
+
+    func newCall() -> Int64 {
+        nextCall.withLock {
+            $0 += 1
+            return $0 - 1
+        }
+    }
+
+    func reserve(_ amount: BudgetAccount.Amount) -> BudgetAccount.Reservation {
+        budget.withLock { $0.reserve(amount, minutes: minutes) }
+    }
+
+    func settle(_ reservation: BudgetAccount.Amount, actual: BudgetAccount.Amount) {
+        budget.withLock { $0.settle(reservation, actual: actual) }
     }
 }

@@ -57,6 +57,22 @@ package struct EndpointPrompt: Sendable {
         return call
     }
 
+    /// The chats whose answers vote on an input.
+    ///
+    /// - Parameters:
+    ///   - count: 1: the one chat, at temperature 0.
+    ///   - temperature: of more than one.
+    func calls(_ input: String, count: Int, temperature: Double) -> [ChatCall] {
+        let plain = call(input)
+        guard count > 1 else { return [plain] }
+        return (0..<count).map { number in
+            var call = plain
+            call.temperature = temperature
+            call.seed = seed + number
+            return call
+        }
+    }
+
     /// The name of the request in the workspace: the same question to the same model is paid once, streamed or not.
     package func key(_ input: String) -> ContentKey { key(of: call(input)) }
 
@@ -71,8 +87,10 @@ package struct EndpointPrompt: Sendable {
     }
 
     /// Tokens of a request and of a usual answer, about.
-    package func expectedTokens(_ input: String) -> (input: Int, output: Int) {
-        (Self.promptTokens(call(input)), Int(meanAnswer.rounded(.up)) + 1)
+    package func expectedTokens(_ input: String) -> (input: Int, output: Int) { expectedTokens(call(input)) }
+
+    func expectedTokens(_ call: ChatCall) -> (input: Int, output: Int) {
+        (Self.promptTokens(call), Int(meanAnswer.rounded(.up)) + 1)
     }
 
     /// The most that a request can have in tokens, about: texts that are no English have more tokens.
@@ -80,7 +98,7 @@ package struct EndpointPrompt: Sendable {
         (call.messages.reduce(8) { $0 + ($1.content.utf8.count + 1) / 2 + 8 }, call.maximumTokens)
     }
 
-    private static func promptTokens(_ call: ChatCall) -> Int {
+    static func promptTokens(_ call: ChatCall) -> Int {
         call.messages.reduce(3) { $0 + tokens($1.content) + 4 }
     }
 }

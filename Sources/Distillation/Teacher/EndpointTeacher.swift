@@ -29,37 +29,30 @@ package final class EndpointTeacher: Teacher, Sendable {
         package var usd = 0.0
     }
 
-    private let endpoint: TaskDefinition.Endpoint
-    private let client: EndpointClient
-    private let prompt: EndpointPrompt
+    let endpoint: TaskDefinition.Endpoint
+    let client: EndpointClient
+    let prompt: EndpointPrompt
     private let reader: EndpointAnswerReader
-    private let prices: TokenPrices
-    private let workspace: Workspace
-    private let writer: CallWriter
-    private let account: Mutex<BudgetAccount>
-    private let nextCall: Mutex<Int64>
+    /// Half the list's where inputs are asked for in batches.
+    let prices: TokenPrices
+    private let listPrices: TokenPrices
+    let workspace: Workspace
+    let account: TeacherAccount
     private let capabilities = Mutex<EndpointCapabilities?>(nil)
-    private let began = ContinuousClock.now
 
+    /// - Parameter account: shared by all teachers of a workspace; nil: it is the only one.
     /// - Throws: ``TaskError`` where the key is missing, ``WorkspaceError``.
     package init(
         _ task: TaskDefinition, endpoint: TaskDefinition.Endpoint, labels: [String], examples: [Example],
-        prices: TokenPrices, workspace: Workspace
+        prices: TokenPrices, workspace: Workspace, account: TeacherAccount? = nil
     ) throws {
         self.endpoint = endpoint
-        self.prices = prices
+        listPrices = prices
+        self.prices = endpoint.batches == true ? prices.halved : prices
         self.workspace = workspace
         prompt = EndpointPrompt(task, endpoint: endpoint, labels: labels, examples: examples)
         reader = EndpointAnswerReader(kind: task.kind, labels: labels)
-        writer = CallWriter(workspace)
-        let totals = try workspace.callTotals()
-        account = Mutex(
-            BudgetAccount(
-                task.budget ?? TaskDefinition.Budget(),
-                spent: .init(
-                    usd: totals.usd, tokens: totals.inputTokens + totals.outputTokens,
-                    requests: totals.answered + totals.lost + totals.open)))
-        nextCall = Mutex(totals.nextID)
+        self.account = try account ?? TeacherAccount(task.budget, workspace: workspace)
         do {
             guard let url = URL(string: endpoint.url) else { throw EndpointError(.address, "no address") }
             var configuration = EndpointClient.Configuration(url: url, model: endpoint.model)
@@ -81,73 +74,89 @@ package final class EndpointTeacher: Teacher, Sendable {
     /// - Throws: ``TaskError``, ``WorkspaceError``.
     package func probe() async throws -> EndpointCapabilities {
         if let known = capabilities.withLock({ $0 }) { return known }
+        let client = client
+        let found = try await probed("probe", input: 700, output: 112) { try await client.probe() }
+        capabilities.withLock { $0 = found }
+        return found
+    }
+
+    /// The same, and what labelling does not need: tools, probabilities of prompts, batches.
+    ///
+    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    package func probeFurther() async throws -> EndpointCapabilities {
+        let known = try await probe()
+        let client = client
+        return try await probed("probe further", input: 400, output: 100) { try await client.probeFurther(known) }
+    }
+
+    /// - Parameters:
+    ///   - input: tokens at most, all calls together.
+    ///   - output: as well.
+    private func probed(
+        _ stage: String, input: Int, output: Int, _ ask: @Sendable () async throws -> EndpointCapabilities
+    ) async throws -> EndpointCapabilities {
         let key = ContentKey.of {
             $0.add("url", endpoint.url)
             $0.add("model", endpoint.model)
         }
-        let found = try await workspace.stage("probe", key: key) {
-            // At most so many calls of so many tokens.
-            let most = BudgetAccount.Amount(usd: prices.usd(input: 700, output: 112), tokens: 812, requests: 1)
+        return try await workspace.stage(stage, key: key) {
+            let most = BudgetAccount.Amount(
+                usd: listPrices.usd(input: input, output: output), tokens: input + output, requests: 1)
             try reserveNow(most)
             func open(_ input: Int, _ output: Int) async throws -> Int64 {
                 let call = TeacherCall(
-                    id: newCall(), request: key, inputTokens: input, outputTokens: output,
-                    usd: prices.usd(input: input, output: output))
-                try await writer.write(.open(call))
+                    id: account.newCall(), request: key, inputTokens: input, outputTokens: output,
+                    usd: listPrices.usd(input: input, output: output), teacher: endpoint.model)
+                try await account.writer.write(.open(call))
                 return call.id
             }
-            let id = try await open(700, 112)
+            let id = try await open(input, output)
             do {
-                let found = try await client.probe()
+                let found = try await ask()
                 // What it really cost stands in its place.
-                try await writer.write(.lost(id: try await open(found.promptTokens, found.completionTokens)))
-                try await writer.write(.free(id: id))
-                let usd = prices.usd(input: found.promptTokens, output: found.completionTokens)
-                account.withLock {
-                    $0.settle(
-                        most, actual: .init(usd: usd, tokens: found.promptTokens + found.completionTokens, requests: 1))
-                }
+                try await account.writer.write(.lost(id: try await open(found.promptTokens, found.completionTokens)))
+                try await account.writer.write(.free(id: id))
+                let usd = listPrices.usd(input: found.promptTokens, output: found.completionTokens)
+                account.settle(
+                    most, actual: .init(usd: usd, tokens: found.promptTokens + found.completionTokens, requests: 1))
                 return found
             } catch let error as EndpointError {
-                try await writer.write(.free(id: id))
-                account.withLock { $0.settle(most, actual: .init()) }
+                try await account.writer.write(.free(id: id))
+                account.settle(most, actual: .init())
                 throw TaskError("the teacher cannot be asked: \(error.message)")
             }
         }
-        capabilities.withLock { $0 = found }
-        return found
+    }
+
+    /// What asking these calls would come to. Asks nothing.
+    ///
+    /// - Parameter tokens: of a call and of its usual answer, about.
+    /// - Throws: ``WorkspaceError``.
+    package func estimate(
+        count: Int, call: (Int) -> ChatCall, tokens: (ChatCall) -> (input: Int, output: Int)
+    ) throws -> Estimate {
+        var estimate = Estimate()
+        for start in stride(from: 0, to: count, by: 512) {
+            let calls = (start..<min(start + 512, count)).map(call)
+            let keys = calls.map { prompt.key(of: $0) }
+            let known = try workspace.answered(keys)
+            for (call, key) in zip(calls, keys) where !known.contains(key) {
+                let tokens = tokens(call)
+                estimate.missing += 1
+                estimate.inputTokens += tokens.input
+                estimate.outputTokens += tokens.output
+            }
+        }
+        estimate.known = count - estimate.missing
+        estimate.usd = prices.usd(input: estimate.inputTokens, output: estimate.outputTokens)
+        return estimate
     }
 
     /// What asking these inputs would come to. Asks nothing.
     ///
     /// - Throws: ``WorkspaceError``.
     package func estimate(_ inputs: [String]) throws -> Estimate {
-        var estimate = Estimate()
-        try forEachMissing(inputs) { input, _ in
-            let tokens = prompt.expectedTokens(input)
-            estimate.missing += 1
-            estimate.inputTokens += tokens.input
-            estimate.outputTokens += tokens.output
-        }
-        estimate.known = inputs.count - estimate.missing
-        estimate.usd = prices.usd(input: estimate.inputTokens, output: estimate.outputTokens)
-        return estimate
-    }
-
-    private func forEachMissing(_ inputs: [String], _ body: (String, ContentKey) throws -> Void) throws {
-        for start in stride(from: 0, to: inputs.count, by: 512) {
-            let part = inputs[start..<min(start + 512, inputs.count)]
-            let keys = part.map { prompt.key($0) }
-            let known = try workspace.answered(keys)
-            for (input, key) in zip(part, keys) where !known.contains(key) { try body(input, key) }
-        }
-    }
-
-    private func newCall() -> Int64 {
-        nextCall.withLock {
-            $0 += 1
-            return $0 - 1
-        }
+        try estimate(count: inputs.count, call: { prompt.call(inputs[$0]) }, tokens: prompt.expectedTokens)
     }
 
     // MARK: Asking
@@ -177,9 +186,13 @@ package final class EndpointTeacher: Teacher, Sendable {
         try await ask(count: calls.count, call: { calls[$0] }, progress: progress)
     }
 
-    private func ask(count: Int, call: (Int) -> ChatCall, progress: (Int) throws -> Void) async throws -> Outcome {
+    /// The same for as many calls, which are made as they are needed.
+    ///
+    /// - Throws: the same.
+    package func ask(count: Int, call: (Int) -> ChatCall, progress: (Int) throws -> Void) async throws -> Outcome {
         var outcome = Outcome()
         guard count > 0 else { return outcome }
+        if endpoint.batches == true { return try await askInBatches(count: count, call: call, progress: progress) }
         let window = min(1024, endpoint.concurrency * Self.windowFactor)
         var isProbed = false
         try await withThrowingTaskGroup(of: (ContentKey, Ended).self) { group in
@@ -223,7 +236,7 @@ package final class EndpointTeacher: Teacher, Sendable {
                     while running.count >= window { try await next() }
                     let most = mostCost(call)
                     reserving: while true {
-                        switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
+                        switch account.reserve(most) {
                         case .granted: break reserving
                         case .spent(let what): outcome.spent = what
                         case .wait where running.isEmpty: outcome.spent = "the budget"
@@ -242,16 +255,14 @@ package final class EndpointTeacher: Teacher, Sendable {
         return outcome
     }
 
-    private var minutes: Double { (ContinuousClock.now - began).seconds / 60 }
-
-    private func mostCost(_ call: ChatCall) -> BudgetAccount.Amount {
+    func mostCost(_ call: ChatCall) -> BudgetAccount.Amount {
         let most = EndpointPrompt.mostTokens(call)
         return .init(
             usd: prices.usd(input: most.input, output: most.output), tokens: most.input + most.output, requests: 1)
     }
 
     private func reserveNow(_ amount: BudgetAccount.Amount) throws {
-        if case .granted = account.withLock({ $0.reserve(amount, minutes: minutes) }) { return }
+        if case .granted = account.reserve(amount) { return }
         throw TaskError("the teacher's budget is too small to ask anything")
     }
 
@@ -260,27 +271,28 @@ package final class EndpointTeacher: Teacher, Sendable {
     /// One call until it has an answer, on the disk.
     private func ask(_ call: ChatCall, key: ContentKey, most: BudgetAccount.Amount) async throws -> Ended {
         let tokens = EndpointPrompt.mostTokens(call)
-        let adapted = capabilities.withLock { $0 }?.adapting(call) ?? call
+        let adapted = adapted(call)
         // The attempt in flight, as the account knows it.
         var flying: Int64?
         func end(_ change: (Int64) -> CallChange) async throws {
             guard let id = flying else { return }
             flying = nil
-            try await writer.write(change(id))
+            try await account.writer.write(change(id))
         }
         do {
             let (answer, seconds) = try await client.answer(adapted) {
                 let own = TeacherCall(
-                    id: newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output, usd: most.usd)
+                    id: account.newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output,
+                    usd: most.usd, teacher: endpoint.model)
                 flying = own.id
-                try await writer.write(.open(own))
+                try await account.writer.write(.open(own))
             } failed: { failure in
                 guard failure.mayBeBilled else { return try await end { .free(id: $0) } }
                 // It may have cost the most it can; the next attempt costs something of its own.
                 try await end { .lost(id: $0) }
-                account.withLock { $0.settle(most, actual: most) }
+                account.settle(most, actual: most)
                 while true {
-                    switch account.withLock({ $0.reserve(most, minutes: minutes) }) {
+                    switch account.reserve(most) {
                     case .granted: return
                     // Whatever is reserved is in flight and ends.
                     case .wait: try await Task.sleep(for: .milliseconds(50))
@@ -288,26 +300,34 @@ package final class EndpointTeacher: Teacher, Sendable {
                     }
                 }
             }
-            // Where the endpoint does not say what it counted, it is guessed upwards.
-            let input = answer.promptTokens > 0 ? answer.promptTokens : tokens.input
-            let output = answer.completionTokens > 0 ? answer.completionTokens : (answer.text.utf8.count + 1) / 2 + 1
-            let usd = prices.usd(input: input, output: output)
-            let stored = StoredAnswer(
-                request: key, body: try StableJSON.encode(answer), inputTokens: input, outputTokens: output, usd: usd,
-                seconds: seconds)
+            let stored = try stored(answer, key: key, mostInput: tokens.input, seconds: seconds)
             try await end { .answered(id: $0, stored) }
-            account.withLock { $0.settle(most, actual: .init(usd: usd, tokens: input + output, requests: 1)) }
+            account.settle(
+                most,
+                actual: .init(usd: stored.usd, tokens: stored.inputTokens + stored.outputTokens, requests: 1))
             return .answered
         } catch let spent as BudgetSpent {
             return .spent(spent.what)
         } catch let error as EndpointError {
             // What the last attempt may have cost is booked; what is reserved for another one is not needed.
-            account.withLock { $0.settle(most, actual: .init()) }
+            account.settle(most, actual: .init())
             guard error.code == .refused || error.code == .noAnswer else {
                 throw TaskError("the teacher cannot be asked: \(error.message)")
             }
             return .refused(error.message)
         }
+    }
+
+    /// A call as this endpoint takes it.
+    func adapted(_ call: ChatCall) -> ChatCall { capabilities.withLock { $0 }?.adapting(call) ?? call }
+
+    /// An answer with what it cost. Where the endpoint does not say what it counted, it is guessed upwards.
+    func stored(_ answer: ChatAnswer, key: ContentKey, mostInput: Int, seconds: Double) throws -> StoredAnswer {
+        let input = answer.promptTokens > 0 ? answer.promptTokens : mostInput
+        let output = answer.completionTokens > 0 ? answer.completionTokens : (answer.text.utf8.count + 1) / 2 + 1
+        return StoredAnswer(
+            request: key, body: try StableJSON.encode(answer), inputTokens: input, outputTokens: output,
+            usd: prices.usd(input: input, output: output), seconds: seconds)
     }
 
     // MARK: Answers

@@ -12,6 +12,11 @@ package struct TokenPrices: Sendable, Hashable, Codable {
         self.usdPerMillionOutput = usdPerMillionOutput
     }
 
+    /// What batches cost.
+    var halved: TokenPrices {
+        TokenPrices(usdPerMillionInput: usdPerMillionInput / 2, usdPerMillionOutput: usdPerMillionOutput / 2)
+    }
+
     package func usd(input: Int, output: Int) -> Double {
         (Double(input) * usdPerMillionInput + Double(output) * usdPerMillionOutput) / 1e6
     }

@@ -4,7 +4,7 @@ internal import Tensors
 internal import Tokenizers
 internal import Training
 
-/// Fits a local teacher to the gold: low-rank adapters beside every linear layer, the embedding with its new tokens
+/// Fits a local teacher to a task: low-rank adapters beside every linear layer, the embedding with its new tokens
 /// (Hu et al. 2021), merged and written as Q8_0.
 struct TeacherAdapter {
     let vocabulary: StudentVocabulary
@@ -16,14 +16,27 @@ struct TeacherAdapter {
     /// α / rank.
     private static let scale: Float = 2
 
-    func trainer(
-        _ dense: DenseModel, examples: [Example], validation: [Example], epochs: Double, checkpoint: URL?,
-        key: String, observer: (any TrainingObserver)?
-    ) throws -> (trainer: Trainer, parameters: Parameters) {
+    /// Rows to learn the examples from.
+    func rows(_ examples: [Example]) throws -> [TrainingSequence] {
         let rows = TrainingRows(vocabulary: vocabulary)
-        let data = try examples.map { try rows.row($0.input, answer: $0.output) }
-        let held = try validation.map { try rows.row($0.input, answer: $0.output) }
-        let parameters = dense.parameters(adapterRank: adaptation.rank, seed: seed)
+        return try examples.map { try rows.row($0.input, answer: $0.output) }
+    }
+
+    /// Rows to learn the inputs themselves from, token after token.
+    func rows(reading inputs: [String]) throws -> [TrainingSequence] {
+        try inputs.map { input in
+            let prompt = try vocabulary.format.prompt(input, tokenizer: vocabulary.tokenizer)
+            return TrainingSequence(
+                tokens: Array(prompt.dropLast()), targets: prompt.dropFirst().map(SoftTarget.only),
+                answers: Array(prompt.dropFirst()))
+        }
+    }
+
+    func trainer(
+        _ dense: DenseModel, data: [TrainingSequence], validation held: [TrainingSequence], epochs: Double,
+        checkpoint: URL?, key: String, observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
+    ) throws -> (trainer: Trainer, parameters: Parameters) {
+        let parameters = try dense.parameters(adapterRank: adaptation.rank, seed: seed)
         let longest = (data + held).map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
             dense.configuration, parameters: parameters, adapterScale: Self.scale, contextLength: max(8, longest),
@@ -38,7 +51,7 @@ struct TeacherAdapter {
         options.checkpointInterval = 20
         let trainer = try Trainer(
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
-            observer: observer)
+            observer: observer, group: group)
         return (trainer, parameters)
     }
 

@@ -8,13 +8,22 @@ package struct TeacherCall: Sendable, Equatable {
     package var inputTokens: Int
     package var outputTokens: Int
     package var usd: Double
+    /// The model's name.
+    package var teacher: String
+    /// The batch it is part of; nil: it is a call of its own.
+    package var batch: String?
 
-    package init(id: Int64, request: ContentKey, inputTokens: Int, outputTokens: Int, usd: Double) {
+    package init(
+        id: Int64, request: ContentKey, inputTokens: Int, outputTokens: Int, usd: Double, teacher: String = "",
+        batch: String? = nil
+    ) {
         self.id = id
         self.request = request
         self.inputTokens = inputTokens
         self.outputTokens = outputTokens
         self.usd = usd
+        self.teacher = teacher
+        self.batch = batch
     }
 }
 
@@ -49,43 +58,49 @@ extension Workspace {
     /// - Throws: ``WorkspaceError``.
     package func apply(_ changes: [CallChange]) throws {
         guard !changes.isEmpty else { return }
-        try writing { db in
-            let now = Date().timeIntervalSince1970
-            for change in changes {
-                switch change {
-                case .open(let call):
-                    let statement = try db.cachedStatement(
-                        sql: "INSERT INTO calls VALUES (?, ?, 'open', ?, ?, ?, ?)")
-                    try statement.execute(arguments: [
-                        call.id, call.request.bytes, call.inputTokens, call.outputTokens, call.usd, now,
-                    ])
-                case .answered(let id, let answer):
-                    try insert([answer], db)
-                    let statement = try db.cachedStatement(
-                        sql:
-                            "UPDATE calls SET state = 'answered', inputTokens = ?, outputTokens = ?, usd = ? WHERE id = ?"
-                    )
-                    try statement.execute(arguments: [answer.inputTokens, answer.outputTokens, answer.usd, id])
-                case .lost(let id):
-                    try db.cachedStatement(sql: "UPDATE calls SET state = 'lost' WHERE id = ?").execute(arguments: [id])
-                case .free(let id):
-                    try db.cachedStatement(sql: "DELETE FROM calls WHERE id = ?").execute(arguments: [id])
-                }
+        try writing { db in try make(changes, db) }
+    }
+
+    /// Makes changes within a transaction.
+    func make(_ changes: [CallChange], _ db: Database) throws {
+        let now = Date().timeIntervalSince1970
+        for change in changes {
+            switch change {
+            case .open(let call):
+                let statement = try db.cachedStatement(
+                    sql: "INSERT INTO calls VALUES (?, ?, 'open', ?, ?, ?, ?, ?, ?)")
+                try statement.execute(arguments: [
+                    call.id, call.request.bytes, call.inputTokens, call.outputTokens, call.usd, now, call.teacher,
+                    call.batch,
+                ])
+            case .answered(let id, let answer):
+                try insert([answer], db)
+                let statement = try db.cachedStatement(
+                    sql:
+                        "UPDATE calls SET state = 'answered', inputTokens = ?, outputTokens = ?, usd = ? WHERE id = ?"
+                )
+                try statement.execute(arguments: [answer.inputTokens, answer.outputTokens, answer.usd, id])
+            case .lost(let id):
+                try db.cachedStatement(sql: "UPDATE calls SET state = 'lost' WHERE id = ?").execute(arguments: [id])
+            case .free(let id):
+                try db.cachedStatement(sql: "DELETE FROM calls WHERE id = ?").execute(arguments: [id])
             }
         }
     }
 
     /// What all calls cost together; open ones count with the most they can have cost.
+    ///
+    /// - Parameter teacher: whose calls; nil: all.
     /// - Throws: ``WorkspaceError``.
-    package func callTotals() throws -> CallTotals {
+    package func callTotals(of teacher: String? = nil) throws -> CallTotals {
         try reading { db in
             var totals = CallTotals()
             for row in try Row.fetchAll(
                 db,
                 sql: """
                     SELECT state, count(*) AS count, total(inputTokens) AS input, total(outputTokens) AS output,
-                        total(usd) AS usd, max(id) AS last FROM calls GROUP BY state
-                    """)
+                        total(usd) AS usd, max(id) AS last FROM calls WHERE ? IS NULL OR teacher = ? GROUP BY state
+                    """, arguments: [teacher, teacher])
             {
                 let count = row.integer("count") ?? 0
                 switch row.text("state") {

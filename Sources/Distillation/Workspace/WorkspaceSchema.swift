@@ -61,6 +61,19 @@ enum WorkspaceSchema {
                     );
                     """)
         }
+        migrator.registerMigration("teachers and batches") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE calls ADD COLUMN teacher TEXT NOT NULL DEFAULT '';
+                    ALTER TABLE calls ADD COLUMN batch TEXT;
+                    CREATE TABLE batches (
+                        id TEXT PRIMARY KEY,      -- ours, which the endpoint keeps as metadata
+                        teacher TEXT NOT NULL,
+                        remote TEXT,              -- the endpoint's; NULL: not known to exist there
+                        created REAL NOT NULL
+                    );
+                    """)
+        }
         return migrator
     }
 

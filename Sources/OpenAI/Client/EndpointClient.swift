@@ -29,8 +29,8 @@ public final class EndpointClient: Sendable {
     }
 
     public let configuration: Configuration
-    private let base: String
-    private let client: HTTPClient
+    let base: String
+    let client: HTTPClient
     private let gate: EndpointGate
 
     /// An answer larger than this is none.
@@ -117,7 +117,7 @@ public final class EndpointClient: Sendable {
         }
     }
 
-    private func described(_ failure: AttemptFailure, _ state: RetryState) -> EndpointError {
+    func described(_ failure: AttemptFailure, _ state: RetryState) -> EndpointError {
         let code: EndpointError.Code
         var note = ""
         switch failure {
@@ -196,7 +196,7 @@ public final class EndpointClient: Sendable {
     }
 
     /// What a failure of the connection is.
-    private func failure(_ error: any Error, hasBegun: Bool) -> AttemptFailure {
+    func failure(_ error: any Error, hasBegun: Bool) -> AttemptFailure {
         if error is ServerSentEvents.TooLarge { return .broken("an event of the stream is too large") }
         if let error = error as? HTTPClientError {
             switch error {
@@ -217,7 +217,7 @@ public final class EndpointClient: Sendable {
     }
 
     /// What an answer with another status than 200 means.
-    private func failure(_ response: HTTPClientResponse) async throws -> AttemptFailure {
+    func failure(_ response: HTTPClientResponse) async throws -> AttemptFailure {
         var bytes: [UInt8] = []
         for try await part in response.body where bytes.count < 65536 { bytes += part.readableBytesView.prefix(65536) }
         let error = (try? JSONParser.parse(bytes)).map { $0["error"] ?? $0 }

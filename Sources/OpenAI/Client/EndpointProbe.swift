@@ -12,6 +12,12 @@ public struct EndpointCapabilities: Sendable, Hashable, Codable {
     public var temperature = true
     /// The limit is called `max_completion_tokens`.
     public var limitsCompletion = false
+    /// Tools are called; nil: not asked.
+    public var tools: Bool?
+    /// `/completions` tells how probable a prompt's tokens are (`echo` with `logprobs`); nil: not asked.
+    public var promptLogProbabilities: Bool?
+    /// There are `/batches`; nil: not asked.
+    public var batches: Bool?
     /// Tokens the probe took, for the account.
     public var promptTokens = 0
     public var completionTokens = 0
@@ -87,5 +93,61 @@ extension EndpointClient {
                 removals[place].remove(&found)
             }
         }
+    }
+}
+
+extension EndpointClient {
+    /// Finds out what else the endpoint can do, which labelling does not need: tools, probabilities of prompts, batches.
+    ///
+    /// - Parameter known: what ``probe()`` found; what this finds is added to it, its calls and tokens are these alone.
+    /// - Throws: ``EndpointError`` when the endpoint does not answer.
+    public func probeFurther(_ known: EndpointCapabilities) async throws -> EndpointCapabilities {
+        var found = known
+        (found.calls, found.promptTokens, found.completionTokens) = (0, 0, 0)
+        func text(_ pairs: [(key: String, value: JSONValue)]) -> JSONValue { .object(pairs) }
+        let model = JSONValue.string(configuration.model)
+        let parameters = text([
+            ("type", .string("object")), ("properties", text([("city", text([("type", .string("string"))]))])),
+        ])
+        let function = text([
+            ("name", .string("weather")), ("description", .string("The weather in a city.")),
+            ("parameters", parameters),
+        ])
+        let message = text([
+            ("role", .string("user")), ("content", .string("What is the weather in Oslo? Use the tool.")),
+        ])
+        let toolCall = text([
+            ("model", model), ("messages", .array([message])),
+            (known.limitsCompletion ? "max_completion_tokens" : "max_tokens", .number("64")),
+            ("tools", .array([text([("type", .string("function")), ("function", function)])])),
+        ])
+        func count(_ answer: ChatAnswer) {
+            found.calls += 1
+            found.promptTokens += answer.promptTokens
+            found.completionTokens += answer.completionTokens
+        }
+        found.tools = false
+        if let value = try await accepted("/chat/completions", toolCall), let answer = try? ChatAnswer(value) {
+            count(answer)
+            found.tools = answer.toolCalls.first?.name == "weather"
+        }
+        found.promptLogProbabilities = false
+        let echo = text([
+            ("model", model), ("prompt", .string("The capital of France is Paris")), ("max_tokens", .number("1")),
+            ("echo", .bool(true)), ("logprobs", .number("1")),
+        ])
+        if let value = try await accepted("/completions", echo) {
+            var usage = ChatAnswer()
+            usage.readUsage(value)
+            count(usage)
+            if case .array(let choices)? = value["choices"],
+                case .array(let entries)? = choices.first?["logprobs"]?["token_logprobs"]
+            {
+                // The prompt's tokens beside the one that was written.
+                found.promptLogProbabilities = entries.count > 2
+            }
+        }
+        found.batches = try await accepted("/batches?limit=1", nil).map { $0["data"] != nil } ?? false
+        return found
     }
 }

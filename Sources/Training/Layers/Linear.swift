@@ -6,19 +6,23 @@ extension Compute {
     package func linearForward(
         _ linear: LinearView, x: Floats, y: Floats, rows: Int, accumulate: Bool = false, scratch: ScratchBuffer
     ) {
-        run([
+        var products: [uk_gemm] = [
             .forward(
                 x: x, w: linear.weight, y: y, rows: rows, input: linear.input, output: linear.output,
                 accumulate: accumulate)
-        ])
+        ]
+        let projected = scratch.floats(rows * (linear.adapter?.rank ?? 0))
+        if let adapter = linear.adapter {
+            products.append(
+                .forward(x: x, w: adapter.a, y: projected, rows: rows, input: linear.input, output: adapter.rank))
+        }
+        run(products)
         if let bias = linear.bias {
             self.rows(rows, grain: 64) { range in
                 for row in range { uk_add(y + row * linear.output, bias, linear.output) }
             }
         }
         guard let adapter = linear.adapter else { return }
-        let projected = scratch.floats(rows * adapter.rank)
-        run([.forward(x: x, w: adapter.a, y: projected, rows: rows, input: linear.input, output: adapter.rank)])
         uk_scale(projected, rows * adapter.rank, adapter.scale)
         run([
             .forward(
@@ -42,20 +46,22 @@ extension Compute {
                     dy: dy, w: linear.weight, dx: dx, rows: rows, input: linear.input, output: linear.output,
                     accumulate: accumulate))
         }
+        // With p = scale · x · Aᵀ: dB += dyᵀ · p, dp = dy · B, dA += scale · dpᵀ · x, dx += scale · dp · A.
+        let projected = scratch.floats(2 * rows * (linear.adapter?.rank ?? 0))
+        if let adapter = linear.adapter {
+            products += [
+                .forward(x: x, w: adapter.a, y: projected, rows: rows, input: linear.input, output: adapter.rank),
+                .inputGradient(
+                    dy: dy, w: adapter.b, dx: projected + rows * adapter.rank, rows: rows, input: adapter.rank,
+                    output: linear.output, accumulate: false),
+            ]
+        }
         run(products)
         if let biasGradient = linear.biasGradient {
             addColumnSums(dy, rows: rows, width: linear.output, into: biasGradient)
         }
         guard let adapter = linear.adapter else { return }
-        // With p = scale · x · Aᵀ: dB += dyᵀ · p, dp = dy · B, dA += scale · dpᵀ · x, dx += scale · dp · A.
-        let projected = scratch.floats(2 * rows * adapter.rank)
         let gradient = projected + rows * adapter.rank
-        run([
-            .forward(x: x, w: adapter.a, y: projected, rows: rows, input: linear.input, output: adapter.rank),
-            .inputGradient(
-                dy: dy, w: adapter.b, dx: gradient, rows: rows, input: adapter.rank, output: linear.output,
-                accumulate: false),
-        ])
         uk_scale(projected, 2 * rows * adapter.rank, adapter.scale)
         var second: [uk_gemm] = [
             .weightGradient(
