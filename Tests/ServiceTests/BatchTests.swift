@@ -28,7 +28,7 @@ import Testing
             #expect(statistics.answered == 201 && statistics.answeredAgain == 0 && statistics.batches >= 3)
             let (panel, inputs, workspace) = try task.read()
             #expect(task.accuracy(inputs, try panel.opinions(inputs, workspace: workspace)) == 1)
-            #expect(try workspace.batches(of: "simulated").isEmpty)
+            #expect(try workspace.batches(of: "simulated \(url.absoluteString)").isEmpty)
             let half = (Double(statistics.promptTokens) + 2 * Double(statistics.completionTokens)) / 1e6
             #expect(abs(outcome.usd - half) < half * 0.01, "\(outcome.usd) \(half)")
         }
@@ -116,11 +116,11 @@ import Testing
             let keys = data.inputs.map { prompt.key($0) }
             let lines = zip(keys, data.inputs).map { client.batchLine($0.hexadecimal, prompt.call($1)) }
             try workspace.open(
-                BatchRecord(id: "lost", remote: nil), teacher: "simulated",
+                BatchRecord(id: "lost", remote: nil), teacher: "simulated \(url.absoluteString)",
                 calls: keys.enumerated().map {
                     TeacherCall(
                         id: Int64($0 + 1), request: $1, inputTokens: 500, outputTokens: 50, usd: 0.01,
-                        teacher: "simulated", batch: "lost")
+                        teacher: "simulated \(url.absoluteString)", batch: "lost")
                 })
             _ = try await client.makeBatch(lines, mark: "lost")
             let again = try await client.findBatch(mark: "lost")
@@ -129,7 +129,9 @@ import Testing
             let outcome = try await teacher.ask(data.inputs) { _ in }
             await teacher.shutDown()
             #expect(outcome.answered == 40 && simulator.statistics.batches == 1 && simulator.statistics.answered == 40)
-            #expect(try workspace.callTotals().open == 0 && workspace.batches(of: "simulated").isEmpty)
+            #expect(
+                try workspace.callTotals().open == 0 && workspace.batches(of: "simulated \(url.absoluteString)").isEmpty
+            )
         }
     }
 }

@@ -71,7 +71,10 @@ import Testing
             $0.script.faults.server = 0.1
         } _: { simulator, url in
             try write(folder, url: url, budget: ", budget: {requests: 6}")
-            let first = try await TaskRun(folder: folder.url, observer: Quiet()).synthesize()
+            let notes = Notes()
+            let first = try await TaskRun(folder: folder.url, observer: notes).synthesize()
+            #expect(
+                notes.all.contains { $0.contains("will be asked for") && $0.contains("were all rows kept at once") })
             #expect(first.notes.contains { $0.contains("budget (6 requests) is spent") })
             #expect(first.rows < 12 && simulator.statistics.answered <= 8)
 

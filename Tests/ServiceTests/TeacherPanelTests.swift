@@ -105,6 +105,7 @@ struct TaughtTask {
                     let notes = Notes()
                     let outcome = try await task.label(notes)
                     #expect(outcome.answers == 300 && outcome.calls == 3 * 420)
+                    #expect(outcome.teachers.map(\.calls) == [420, 420, 420])
                     #expect(notes.all.count { $0.contains("will be asked for 420 answers") } == 3)
                     let (panel, inputs, workspace) = try task.read()
                     let together = task.accuracy(inputs, try panel.opinions(inputs, workspace: workspace))
@@ -155,6 +156,27 @@ struct TaughtTask {
                 let own = task.accuracy(inputs, first)
                 let together = task.accuracy(inputs, try panel.opinions(inputs, workspace: workspace))
                 #expect(own < 0.8 && together > own + 0.15, "\(own), together \(together)")
+            }
+        }
+    }
+
+    /// A budget that is not enough for all: the first inputs are asked of every teacher, the last of none.
+    @Test func aBudgetIsSpentOnAllVotersAlike() async throws {
+        let task = try TaughtTask(inputs: 600, validation: 20)
+        try await withSimulator {
+            task.simulator(&$0, wrong: 0.2, seed: 1)
+        } _: { _, first in
+            try await withSimulator {
+                task.simulator(&$0, wrong: 0.2, seed: 2)
+            } _: { _, second in
+                let list = [first, second].map { "{url: '\($0.absoluteString)', model: simulated}" }
+                try task.write("{endpoints: [\(list.joined(separator: ", "))], budget: {requests: 600}}")
+                let outcome = try await task.label()
+                #expect(outcome.calls <= 598 && outcome.calls > 550, "\(outcome)")
+                let calls = outcome.teachers.map(\.calls)
+                // The gold, and the first 256 inputs, of both; what is left of the next ones of the first alone.
+                #expect(calls[1] == 276 && calls[0] >= 276, "\(calls)")
+                #expect(outcome.answers == calls[0] - 20)
             }
         }
     }

@@ -5,6 +5,9 @@ internal import Tokenizers
 
 /// Which inputs the teachers behind endpoints are asked for, and what their labels are worth.
 extension TaskRun {
+    /// How many inputs are chosen where nobody knows how many the time is enough for.
+    private static let mostInTime = 5000
+
     /// The inputs in the order in which they are asked for.
     ///
     /// The choice depends on the task and its data, not on what was spent before, so that a killed run goes on with it.
@@ -14,8 +17,9 @@ extension TaskRun {
         let affordable = try affordableInputs(inputs)
         let wanted = min(labelling.count ?? inputs.count, inputs.count)
         // What costs less than thought leaves something for more; what is left over comes as it stands.
-        let chosen = min(wanted, affordable.map { $0 + $0 / 4 + 1 } ?? wanted)
-        guard labelling.choose != .given, chosen < inputs.count || labelling.count == nil else {
+        let most = affordable.map { $0 + $0 / 4 + 1 } ?? (task.budget?.minutes == nil ? wanted : Self.mostInTime)
+        let chosen = min(wanted, most)
+        guard labelling.choose != .given, chosen < inputs.count else {
             return Array(inputs.prefix(wanted))
         }
         let student = labelling.student.map { task.url($0) }
@@ -46,15 +50,18 @@ extension TaskRun {
                     count: chosen, seed: UInt64(task.training.seed))
             }
         }
-        if chosen < inputs.count {
-            observer.note(
-                "\(chosen) of \(inputs.count) inputs are asked for first"
-                    + (labelling.choose == .useful
-                        ? ": those unlike the gold and each other"
-                            + (task.kind == .label || student != nil
-                                ? ", of which \(student == nil ? "a linear model of the gold" : "the student") is unsure"
-                                : "") : ", drawn at random"))
+        var text = "\(chosen) of \(inputs.count) inputs are asked for first"
+        if labelling.choose == .useful {
+            text += ": those unlike the gold and each other"
+            if student != nil {
+                text += ", of which the student is unsure"
+            } else if task.kind == .label {
+                text += ", of which a linear model of the gold is unsure"
+            }
+        } else {
+            text += ", drawn at random"
         }
+        observer.note(text)
         let taken = Set(places)
         let rest = inputs.indices.filter { !taken.contains($0) }.prefix(wanted - min(wanted, places.count))
         return places.map { inputs[$0] } + rest.map { inputs[$0] }

@@ -255,7 +255,7 @@ extension TaskRun {
                 cutOffCalls: totals.open, inputTokens: totals.inputTokens, outputTokens: totals.outputTokens,
                 usd: totals.usd,
                 teachers: try task.endpoints.map {
-                    let own = try workspace.callTotals(of: $0.model)
+                    let own = try workspace.callTotals(of: $0.identity)
                     return .init(
                         model: $0.model, calls: own.answered, inputTokens: own.inputTokens,
                         outputTokens: own.outputTokens, usd: own.usd)
@@ -272,7 +272,9 @@ extension TaskRun {
         try await withTeachers { asking in
             var found: [String: EndpointCapabilities] = [:]
             for (place, member) in asking.panel.members.enumerated() {
-                found[member.endpoint.model] = try await asking.teacher(place).probeFurther()
+                let model = member.endpoint.model
+                let name = found[model] == nil ? model : member.endpoint.identity
+                found[name] = try await asking.teacher(place).probeFurther()
             }
             return found
         }

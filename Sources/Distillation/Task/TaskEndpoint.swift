@@ -28,6 +28,9 @@ extension TaskDefinition {
         /// Dollars, where the endpoint says so itself; nil: as the task or the price list says.
         public var usdPerMillionInput: Double?
         public var usdPerMillionOutput: Double?
+
+        /// What the books call it: the same model at another address is another teacher.
+        package var identity: String { "\(model) \(url)" }
     }
 
     /// Several teachers behind endpoints: `endpoint`, which is asked first, and these.

@@ -31,7 +31,7 @@ extension EndpointTeacher {
     ) async throws -> Outcome {
         var outcome = Outcome()
         var refusals = Refusals()
-        for batch in try workspace.batches(of: endpoint.model) {
+        for batch in try workspace.batches(of: endpoint.identity) {
             guard try await settle(batch, isOfThisRun: false, refusals: &refusals, outcome: &outcome) else {
                 return outcome
             }
@@ -114,9 +114,9 @@ extension EndpointTeacher {
             let tokens = EndpointPrompt.mostTokens(call)
             return TeacherCall(
                 id: account.newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output,
-                usd: mostCost(call).usd, teacher: endpoint.model, batch: batch.id)
+                usd: mostCost(call).usd, teacher: endpoint.identity, batch: batch.id)
         }
-        try workspace.open(batch, teacher: endpoint.model, calls: calls)
+        try workspace.open(batch, teacher: endpoint.identity, calls: calls)
         let made: EndpointBatch
         do { made = try await client.makeBatch(lines, mark: batch.id) } catch let error as EndpointError {
             throw TaskError("the teacher cannot be asked in batches: \(error.message)")

@@ -106,7 +106,7 @@ package final class EndpointTeacher: Teacher, Sendable {
             func open(_ input: Int, _ output: Int) async throws -> Int64 {
                 let call = TeacherCall(
                     id: account.newCall(), request: key, inputTokens: input, outputTokens: output,
-                    usd: listPrices.usd(input: input, output: output), teacher: endpoint.model)
+                    usd: listPrices.usd(input: input, output: output), teacher: endpoint.identity)
                 try await account.writer.write(.open(call))
                 return call.id
             }
@@ -283,7 +283,7 @@ package final class EndpointTeacher: Teacher, Sendable {
             let (answer, seconds) = try await client.answer(adapted) {
                 let own = TeacherCall(
                     id: account.newCall(), request: key, inputTokens: tokens.input, outputTokens: tokens.output,
-                    usd: most.usd, teacher: endpoint.model)
+                    usd: most.usd, teacher: endpoint.identity)
                 flying = own.id
                 try await account.writer.write(.open(own))
             } failed: { failure in

@@ -65,32 +65,46 @@ final class TeacherPanelAsking {
     /// - Throws: ``TaskError`` when an endpoint does not let us in or gives up; ``WorkspaceError``; `CancellationError`.
     func ask(_ inputs: [String], progress: (Double) throws -> Void) async throws -> EndpointTeacher.Outcome {
         var outcome = EndpointTeacher.Outcome()
-        func add(_ other: EndpointTeacher.Outcome) {
-            outcome.asked += other.asked
-            outcome.refused += other.refused
-            outcome.refusal = outcome.refusal ?? other.refusal
-            outcome.spent = outcome.spent ?? other.spent
-        }
         if panel.isPlain {
             return try await ask(0, inputs) { try progress(Double($0) / Double(max(1, inputs.count))) }
         }
         try await calibrate()
+        // Within a budget part by part, so that what it is enough for is asked of all; batches are made whole.
+        let isWhole = panel.task.budget == nil || panel.members.contains { $0.endpoint.batches == true }
+        let size = isWhole ? max(1, inputs.count) : Self.part
+        for start in stride(from: 0, to: inputs.count, by: size) where outcome.spent == nil {
+            let part = Array(inputs[start..<min(start + size, inputs.count)])
+            outcome.add(
+                try await askAll(part) {
+                    try progress((Double(start) + $0 * Double(part.count)) / Double(inputs.count))
+                })
+        }
+        outcome.answered = try panel.answered(inputs, workspace: workspace)
+        return outcome
+    }
+
+    /// Inputs that are asked of all members before the next ones, within a budget.
+    private static let part = 256
+
+    private func askAll(
+        _ inputs: [String], progress: (Double) throws -> Void
+    ) async throws -> EndpointTeacher.Outcome {
+        var outcome = EndpointTeacher.Outcome()
         let steps = Double(panel.members.count)
         var open = inputs
         for place in panel.members.indices where outcome.spent == nil {
             let count = open.count * (panel.members[place].endpoint.samples ?? 1)
-            add(
+            outcome.add(
                 try await ask(place, open) {
                     try progress((Double(place) + 0.8 * Double($0) / Double(max(1, count))) / steps)
                 })
-            if outcome.spent == nil { add(try await askAgain(place, open)) }
+            if outcome.spent == nil { outcome.add(try await askAgain(place, open)) }
             if let combined = panel.task.panel, combined.combine == .cascade {
                 let own = try panel.own(place, open, workspace: workspace)
                 open = zip(open, own).filter { ($1?.confidence ?? 0) < combined.threshold }.map(\.0)
             }
             try progress(Double(place + 1) / steps)
         }
-        outcome.answered = try panel.answered(inputs, workspace: workspace)
         return outcome
     }
 
@@ -158,6 +172,16 @@ final class TeacherPanelAsking {
             temperature: first.temperature, rows: first.rows,
             source: data.validation.count >= Calibration.leastRows ? "validation" : "gold",
             before: reliability(plain), after: reliability(opinions))
+    }
+}
+
+extension EndpointTeacher.Outcome {
+    /// Adds what asking something else came to, but for the number of inputs that have an answer.
+    fileprivate mutating func add(_ other: EndpointTeacher.Outcome) {
+        asked += other.asked
+        refused += other.refused
+        refusal = refusal ?? other.refusal
+        spent = spent ?? other.spent
     }
 }
 

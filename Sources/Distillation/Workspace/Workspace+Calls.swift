@@ -8,7 +8,7 @@ package struct TeacherCall: Sendable, Equatable {
     package var inputTokens: Int
     package var outputTokens: Int
     package var usd: Double
-    /// The model's name.
+    /// The model and its address.
     package var teacher: String
     /// The batch it is part of; nil: it is a call of its own.
     package var batch: String?
