@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Testing
+import Training
 
 /// What a task says about training, and what a run leaves for those who want to follow it.
 struct TrainingKeysTests {
