@@ -155,6 +155,9 @@ extension TaskRun {
         adaptation.domain ?? (task.kind == .label && data.inputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
+    /// How many inputs are written.
+    var writtenCount: Int { task.written ?? 0 }
+
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.
     func members(_ adaptation: TaskDefinition.Adaptation) -> Int {
         adaptation.members ?? (task.kind == .label && data.train.count <= 2000 ? 3 : 1)

@@ -56,7 +56,9 @@ public final class TaskRun {
         stageCount =
             (task.abstain == nil ? 3 : 4)
             + (task.teacher == nil && task.endpoint == nil
-                ? 0 : task.adaptation.map { 3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) } ?? 2)
+                ? 0
+                : task.adaptation.map { 3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + (writtenCount > 0 ? 1 : 0) }
+                    ?? 2)
         for note in data.notes { observer.note(note) }
         let base = try openModel(try store.resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -83,6 +85,7 @@ public final class TaskRun {
                 let own = try isShared ? vocabulary : teacherVocabulary(teacher)
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
+                if writtenCount > 0 { try await writeInputs(writtenCount) }
                 labels = try await label(adapted, vocabulary: own, evaluation: evaluation)
                 adaptedRun = evaluation
             } else {
@@ -169,6 +172,30 @@ public final class TaskRun {
         data.train += new.map { Example(input: $0, output: abstain) }
         data.notes.append(
             "\(new.count) of the rows to learn from are inputs outside the task, written by \(task.student.base)")
+    }
+
+    /// Inputs like those of the gold, written by the student's base, beside those nobody has answered.
+    private func writeInputs(_ count: Int) async throws {
+        let model = try store.resolve(task.student.base)
+        let key = try key("write") {
+            $0.add("model", try modelKey(task.student.base))
+            $0.add("train", data.trainKey)
+            $0.add("count", count)
+            $0.add("seed", task.training.seed)
+        }
+        let inputs: [String] = try await stage(
+            "write", "inputs like the task's", key: key, summary: { "\($0.count) written" }
+        ) {
+            try InputWriter(
+                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
+                kind: task.kind, gold: data.train, pool: pool
+            ).write(count, seed: UInt64(task.training.seed), progress: advance)
+        }
+        let known = Set((data.test + data.validation).map(\.input).map(Dataset.normal)).union(
+            data.inputs.map(Dataset.normal))
+        let new = inputs.filter { !known.contains(Dataset.normal($0)) }
+        data.inputs += new
+        data.notes.append("\(new.count) of the inputs the teacher answers were written by \(task.student.base)")
     }
 
     private func baselineRun() async throws -> SystemRun {

@@ -178,17 +178,13 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
 
     private func lines(_ request: SynthesisRequest, list: [String], temperature: Double) -> [GenerationRequest] {
         var random = RandomNumbers(seed: UInt64(request.seed))
-        let label = (request.expected ?? "").split { "_-".contains($0) }.joined(separator: " ")
+        let heading = InputWriter.heading(request.expected ?? "")
         let longest = list.map { $0.utf8.count }.max() ?? 100
         return (0..<request.count).map { number in
-            let shown = list.shuffled(using: &random).prefix(Self.shown)
-            let text = "Messages about \(label):\n" + shown.map { "- \($0)\n" }.joined() + "-"
-            return GenerationRequest(
-                prompt: teacher.model.tokenizer.encode(text), maximumTokens: min(256, longest / 2 + 16),
-                stopStrings: ["\n"],
-                sampling: SamplingOptions(
-                    temperature: Float(temperature), topP: 0.95, seed: UInt64(request.seed) &+ UInt64(number)),
-                writesText: true)
+            InputWriter.request(
+                heading, list.shuffled(using: &random).prefix(Self.shown), maximumTokens: min(256, longest / 2 + 16),
+                temperature: Float(temperature), seed: UInt64(request.seed) &+ UInt64(number),
+                tokenizer: teacher.model.tokenizer)
         }
     }
 

@@ -112,6 +112,9 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public var validation: String?
     public var test: String?
     public var recorded: String?
+    /// Inputs that the student's base writes after those of the gold, for an adapted teacher to answer; nil: as many as
+    /// the unlabelled ones are too few.
+    public var written: Int?
     /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
     public var teacher: String?
     public var adaptation: Adaptation?

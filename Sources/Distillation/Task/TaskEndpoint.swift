@@ -168,8 +168,8 @@ extension TaskReader {
                 line: section.line)
         }
         let samples = try section.integer("samples", 1...99)
-        let batches = try flag(section, "batch")
-        let streams = try flag(section, "stream") ?? false
+        let batches = try section.boolean("batch")
+        let streams = try section.boolean("stream") ?? false
         if batches == true, streams, let node = section.node("stream") {
             throw error(node, "'\(path).stream' is not for batches")
         }
@@ -180,14 +180,6 @@ extension TaskReader {
             examples: try section.integer("examples", 0...64) ?? 6, isPriced: isPriced,
             samples: samples == 1 ? nil : samples, temperature: try section.number("temperature", 0.01...2),
             batches: batches == true ? true : nil, usdPerMillionInput: input, usdPerMillionOutput: output)
-    }
-
-    private func flag(_ section: Section, _ key: String) throws -> Bool? {
-        guard let node = section.node(key) else { return nil }
-        guard let text = node.scalar?.string, ["true", "false"].contains(text) else {
-            throw error(node, "'\(section.path).\(key)' must be true or false")
-        }
-        return text == "true"
     }
 
     /// `teacher.confidence`, checked.

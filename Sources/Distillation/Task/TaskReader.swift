@@ -176,7 +176,7 @@ struct TaskReader {
         }
         let kind = try output.choice("kind", TaskDefinition.OutputKind.self)
         guard let kind else { throw TaskError("'output.kind' is missing", file: file, line: output.line) }
-        let data = try root.section("data", keys: ["inputs", "gold", "recorded"])
+        let data = try root.section("data", keys: ["inputs", "gold", "recorded", "written"])
         var gold: Section?
         var train: String?
         if let node = data?.node("gold") {
@@ -231,6 +231,11 @@ struct TaskReader {
             throw error(node, "'quality.metric' \(task.metric.rawValue) needs labels; for \(kind.rawValue) it is exact")
         }
         if kind == .label, task.metric == .exact { task.metric = .accuracy }
+        task.written = try data?.automatic("written", { try $0.integer($1, 0...1_000_000) })
+        if task.written ?? 0 > 0, task.adaptation == nil, let node = data?.node("written") {
+            throw error(
+                node, "'data.written' needs a teacher that is adapted (teacher.adapt), which answers what was written")
+        }
         task.abstain = try abstain(output, kind: kind, labels: task.labels)
         try start(student, experts, &task)
         task.synthesis = try synthesis(root)

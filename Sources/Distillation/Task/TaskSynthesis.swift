@@ -58,12 +58,7 @@ extension TaskReader {
         result.rows = try section.integer("rows", 1...1_000_000) ?? result.rows
         result.temperature = try section.number("temperature", 0...2) ?? result.temperature
         result.similarity = try section.number("similarity", 0.5...1) ?? result.similarity
-        if let node = section.node("agree") {
-            guard let text = node.scalar?.string, ["true", "false"].contains(text) else {
-                throw error(node, "'synthesis.agree' must be true or false")
-            }
-            result.agrees = text == "true"
-        }
+        result.agrees = try section.boolean("agree") ?? result.agrees
         if let node = section.node("methods") {
             guard let sequence = node.sequence, !sequence.isEmpty else {
                 throw error(node, "'synthesis.methods' must be a list")

@@ -76,9 +76,8 @@ struct OutOfScopeWriter {
             let source = isOwn ? outside : Self.everyday
             lines.append(source[Int(random.below(source.count))])
         }
-        let text = "Things people asked:\n" + lines.map { "- \($0)\n" }.joined() + "-"
-        return GenerationRequest(
-            prompt: engine.model.tokenizer.encode(text), maximumTokens: 48, stopStrings: ["\n"],
-            sampling: SamplingOptions(temperature: 1, topP: 0.95, seed: seed), writesText: true)
+        return InputWriter.request(
+            "Things people asked:\n", lines, maximumTokens: 48, temperature: 1, seed: seed,
+            tokenizer: engine.model.tokenizer)
     }
 }

@@ -1,0 +1,86 @@
+internal import Foundation
+internal import Inference
+internal import LanguageModels
+internal import Tensors
+internal import Tokenizers
+
+/// Writes more inputs like a task's own, for a teacher to answer: a language model goes on with lists of them
+/// (self-instruct, Wang et al., arXiv 2212.10560). What a student is taught on is then more than the few inputs the
+/// teacher was fitted to, on which its answers are surer than anywhere else.
+struct InputWriter {
+    private let engine: BatchEngine
+    private let gold: [Example]
+    /// Inputs a list is made of: those of one label, or all.
+    private let lists: [(heading: String, inputs: [String])]
+    private let longest: Int
+
+    /// Lines of a list before the one that is written.
+    private static let shown = 6
+    private static let batch = 256
+
+    /// - Parameters:
+    ///   - model: any language model; it need not follow instructions.
+    ///   - gold: inputs of several lines are not shown, and so none are written.
+    init(model: LanguageModel, kind: TaskDefinition.OutputKind, gold: [Example], pool: WorkerPool) {
+        engine = BatchEngine(
+            model: model, configuration: .init(maximumSequences: 32, maximumBatchTokens: 512), pool: pool)
+        self.gold = gold
+        let plain = gold.filter { !$0.input.contains("\n") }
+        if kind == .label {
+            lists = Dictionary(grouping: plain, by: \.output).filter { $0.value.count > 1 }.sorted { $0.key < $1.key }
+                .map { (Self.heading($0.key), $0.value.map(\.input)) }
+        } else {
+            lists = plain.count > 1 ? [("Messages:\n", plain.map(\.input))] : []
+        }
+        longest = plain.map { $0.input.split(whereSeparator: \.isWhitespace).count }.max() ?? 0
+    }
+
+    /// What stands above the inputs of a label.
+    static func heading(_ label: String) -> String {
+        "Messages about \(label.split { "_-".contains($0) }.joined(separator: " ")):\n"
+    }
+
+    /// At most `count` inputs, none of them in the gold or twice, none with more words than the gold has, of every label
+    /// about as many.
+    ///
+    /// - Throws: `InferenceError`.
+    func write(_ count: Int, seed: UInt64, progress: (Double) -> Void) throws -> [String] {
+        guard !lists.isEmpty else { return [] }
+        var random = RandomNumbers(seed: seed)
+        var known = Set(gold.map { Dataset.normal($0.input) })
+        var result: [String] = []
+        var asked = 0
+        // Where most of what is written is known, more of it will be, too.
+        while result.count < count, asked < 3 * count {
+            let requests = (asked..<asked + Self.batch).map { number in
+                let list = lists[number % lists.count]
+                return Self.request(
+                    list.heading, list.inputs.shuffled(using: &random).prefix(Self.shown),
+                    maximumTokens: min(256, 2 * longest + 16), temperature: 1, seed: seed &+ UInt64(number),
+                    tokenizer: engine.model.tokenizer)
+            }
+            asked += Self.batch
+            for answer in try engine.answer(requests) where result.count < count {
+                let text = answer.text.trimmingCharacters(in: .whitespacesAndNewlines)
+                guard answer.finish == .stop, !text.isEmpty,
+                    text.split(whereSeparator: \.isWhitespace).count <= longest,
+                    known.insert(Dataset.normal(text)).inserted
+                else { continue }
+                result.append(text)
+            }
+            progress(Double(result.count) / Double(count))
+        }
+        return result
+    }
+
+    /// One more line of a list.
+    static func request(
+        _ heading: String, _ lines: some Sequence<String>, maximumTokens: Int, temperature: Float, seed: UInt64,
+        tokenizer: Tokenizer
+    ) -> GenerationRequest {
+        let text = heading + lines.map { "- \($0)\n" }.joined() + "-"
+        return GenerationRequest(
+            prompt: tokenizer.encode(text), maximumTokens: maximumTokens, stopStrings: ["\n"],
+            sampling: SamplingOptions(temperature: temperature, topP: 0.95, seed: seed), writesText: true)
+    }
+}
