@@ -86,14 +86,15 @@ struct TaskRunTests {
         #expect(FileManager.default.fileExists(atPath: outcome.package.appendingPathComponent("student.gguf").path))
     }
 
-    @Test func teachersReadTheInputsAndAnswerTogether() async throws {
+    @Test func teachersReadTheInputsAnswerTogetherAndAnswerWhatIsWritten() async throws {
         let folder = try folder(kind: "label", teacher: true, answer: label)
         let file = folder.url.appendingPathComponent("task.yaml")
         let yaml = try String(contentsOf: file, encoding: .utf8)
+            .replacing("inputs: inputs.jsonl", with: "written: 5, inputs: inputs.jsonl")
         try folder.write(yaml.replacing("members: 1", with: "members: 2, domain: 1"), "task.yaml")
         let first = Quiet()
         let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: first).run()
-        #expect(first.stages.count == 9)
+        #expect(first.stages.count == 10)
         let two = try #require(outcome.certificate.systems.adaptedTeacher)
         #expect(two.name.hasSuffix("2 together"))
 
@@ -101,7 +102,7 @@ struct TaskRunTests {
         try folder.write(yaml.replacing("members: 1", with: "members: auto, domain: 1"), "task.yaml")
         let second = Quiet()
         let more = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
-        #expect(second.stages.map(\.reused) == [true, true, true, true, true, false, false, false, false, false])
+        #expect(second.stages.map(\.reused) == [true, true, true, true, true, false, false, true, false, false, false])
         let three = try #require(more.certificate.systems.adaptedTeacher)
         #expect(three.parameters * 2 == two.parameters * 3)
     }
