@@ -1,13 +1,17 @@
+import Distillation
 import Foundation
 import LanguageModels
 import Tensors
 import Testing
 
-@testable import Distillation
-
 /// Inputs that a model writes after those of the gold.
 @Suite struct InputWriterTests {
     private static let gold = (0..<40).map { Example(input: "ask \($0) for it", output: $0 % 2 == 0 ? "a_b" : "c") }
+
+    /// As rows are compared.
+    private static func normal(_ input: String) -> String {
+        input.lowercased().split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
 
     private func write(_ gold: [Example], kind: TaskDefinition.OutputKind = .label, seed: UInt64) throws -> [String] {
         let folder = try TemporaryFolder()
@@ -24,9 +28,9 @@ import Testing
         #expect(!inputs.isEmpty && inputs.count <= 30)
         #expect(try inputs == write(Self.gold, seed: 3))
         #expect(try inputs != write(Self.gold, seed: 4))
-        let normal = inputs.map(Dataset.normal)
+        let normal = inputs.map(Self.normal)
         #expect(Set(normal).count == normal.count)
-        #expect(Set(normal).isDisjoint(with: Self.gold.map { Dataset.normal($0.input) }))
+        #expect(Set(normal).isDisjoint(with: Self.gold.map { Self.normal($0.input) }))
         #expect(inputs.allSatisfy { !$0.contains("\n") && $0.split(whereSeparator: \.isWhitespace).count <= 4 })
     }
 

@@ -1,7 +1,6 @@
+import Distillation
 import Foundation
 import Testing
-
-@testable import Distillation
 
 /// `Documentation/task.md` against what is read.
 @Suite struct TaskReferenceTests {

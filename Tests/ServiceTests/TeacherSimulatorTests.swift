@@ -85,7 +85,7 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             $0.script.faults.hang = 0.02
             $0.script.rule = .echo
         } _: { simulator, url in
-            let own = try client(url, seconds: 4)
+            let own = try client(url, seconds: 10)
             let answers = try await withThrowingTaskGroup(of: String.self) { group in
                 for number in 0..<200 {
                     group.addTask {

@@ -18,7 +18,7 @@ extension TaskDefinition {
     }
 
     /// - Parameter folder: what the task's files are relative to.
-    init(yaml: String, file: String, folder: URL) throws {
+    package init(yaml: String, file: String, folder: URL) throws {
         // Aliases can make a small file describe a huge document; a task needs none.
         if yaml.contains("&") || yaml.contains("*") {
             let line = yaml.split(separator: "\n", omittingEmptySubsequences: false).firstIndex {

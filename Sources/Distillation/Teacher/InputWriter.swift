@@ -1,13 +1,13 @@
 internal import Foundation
 internal import Inference
-internal import LanguageModels
-internal import Tensors
+package import LanguageModels
+package import Tensors
 internal import Tokenizers
 
 /// Writes more inputs like a task's own, for a teacher to answer: a language model goes on with lists of them
 /// (self-instruct, Wang et al., arXiv 2212.10560). What a student is taught on is then more than the few inputs the
 /// teacher was fitted to, on which its answers are surer than anywhere else.
-struct InputWriter {
+package struct InputWriter {
     private let engine: BatchEngine
     private let gold: [Example]
     /// Inputs a list is made of: those of one label, or all.
@@ -21,7 +21,7 @@ struct InputWriter {
     /// - Parameters:
     ///   - model: any language model; it need not follow instructions.
     ///   - gold: inputs of several lines are not shown, and so none are written.
-    init(model: LanguageModel, kind: TaskDefinition.OutputKind, gold: [Example], pool: WorkerPool) {
+    package init(model: LanguageModel, kind: TaskDefinition.OutputKind, gold: [Example], pool: WorkerPool) {
         engine = BatchEngine(
             model: model, configuration: .init(maximumSequences: 32, maximumBatchTokens: 512), pool: pool)
         self.gold = gold
@@ -36,7 +36,7 @@ struct InputWriter {
     }
 
     /// What stands above the inputs of a label.
-    static func heading(_ label: String) -> String {
+    package static func heading(_ label: String) -> String {
         "Messages about \(label.split { "_-".contains($0) }.joined(separator: " ")):\n"
     }
 
@@ -44,7 +44,7 @@ struct InputWriter {
     /// about as many.
     ///
     /// - Throws: `InferenceError`.
-    func write(_ count: Int, seed: UInt64, progress: (Double) -> Void) throws -> [String] {
+    package func write(_ count: Int, seed: UInt64, progress: (Double) -> Void) throws -> [String] {
         guard !lists.isEmpty else { return [] }
         var random = RandomNumbers(seed: seed)
         var known = Set(gold.map { Dataset.normal($0.input) })
