@@ -42,7 +42,7 @@ extension TaskRun {
             let material = try await TrainingData(
                 data, vocabulary: vocabulary,
                 answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
-                sharesTokens: adapted != nil, loss: task.training.loss
+                sharesTokens: task.adaptation != nil, loss: task.training.loss
             ) { question in
                 try await workspace.stage("votes", key: key) {
                     VotedLabels(question, train: data.train, seed: seed)

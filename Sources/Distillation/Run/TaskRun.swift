@@ -87,6 +87,7 @@ public final class TaskRun {
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
                 labels = try await label(adapted, vocabulary: own, evaluation: evaluation)
+                if !isShared { try translate(&labels, from: own, to: vocabulary) }
                 adaptedRun = evaluation
             } else {
                 labels = try await labelPrompted(teacher)
@@ -219,6 +220,18 @@ public final class TaskRun {
                 }
             }
         }
+    }
+
+    /// Brings what an adapted teacher said into the student's tokens.
+    private func translate(
+        _ labels: inout Labels?, from source: StudentVocabulary, to target: StudentVocabulary
+    ) throws {
+        guard var own = labels else { return }
+        let translation = AnswerTranslation(
+            from: try .init(tokenizer: source.tokenizer, format: source.format),
+            to: try .init(tokenizer: target.tokenizer, format: target.format))
+        for place in own.rows.indices { own.rows[place].answer = try translation.translate(own.rows[place].answer) }
+        labels = own
     }
 
     private func teacherVocabulary(_ teacher: String) throws -> StudentVocabulary {

@@ -25,7 +25,7 @@ struct TrainingData {
     /// - Parameters:
     ///   - answers: the teacher's, to the gold, the unlabelled and the validation inputs; those that are missing are done
     ///     without.
-    ///   - sharesTokens: whether the teacher's tokens are the student's.
+    ///   - sharesTokens: whether the answers come with distributions over the student's tokens, to the gold as well.
     ///   - loss: how the teacher's distributions are taken in.
     ///   - votes: what a linear model adds to the teacher's labels; it is asked for where that can be.
     init(
