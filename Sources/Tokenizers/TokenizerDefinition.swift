@@ -211,3 +211,14 @@ extension TokenizerDefinition {
         return result
     }
 }
+
+extension TokenizerDefinition {
+    /// For bytes of text the first token that has them.
+    package var idsByBytes: [[UInt8]: Int32] {
+        var result: [[UInt8]: Int32] = [:]
+        for (id, token) in tokens.enumerated() where !token.bytes.isEmpty && result[token.bytes] == nil {
+            result[token.bytes] = Int32(id)
+        }
+        return result
+    }
+}

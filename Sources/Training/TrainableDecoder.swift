@@ -26,6 +26,8 @@ package final class TrainableDecoder {
     let selectionBias: FloatBuffer
 
     let rope: RotaryTable
+    /// Tokens of the longest sequence.
+    package var contextLength: Int { rope.positions }
     private let embedding: Floats
     private let embeddingGradient: Floats?
     private let finalNorm: Floats

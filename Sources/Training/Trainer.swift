@@ -43,7 +43,7 @@ package final class Trainer {
     ///   - key: what the run is made of; a checkpoint with another key is ignored.
     ///   - metrics: file to which a JSON line is appended for each point of the record; nil: none.
     ///   - group: processes that share the batches, of which this is rank 0; nil: this one alone.
-    /// - Throws: `TrainingError` without data.
+    /// - Throws: `TrainingError` without data, with a sequence longer than the model's context, or without the memory.
     package init(
         model: TrainableDecoder, data: [TrainingSequence], validation: [TrainingSequence] = [],
         options: TrainingOptions, variant: Variant? = nil, rounds: Rounds? = nil,
@@ -52,6 +52,11 @@ package final class Trainer {
     ) throws {
         guard data.contains(where: { !$0.targets.isEmpty }) else {
             throw TrainingError(.noData, "there is nothing to train on: no example with an answer")
+        }
+        if let longest = (data + validation).map(\.tokens.count).max(), longest > model.contextLength {
+            throw TrainingError(
+                .configuration,
+                "a sequence has \(longest) tokens, more than the \(model.contextLength) the model was made for")
         }
         self.model = model
         self.data = data

@@ -8,35 +8,10 @@ import Training
 /// Where a student's first weights come from.
 @Suite(.serialized)
 struct StudentStartTests {
-    private final class Quiet: RunObserver {
-        func stageBegan(_ stage: String, number: Int, of count: Int) {}
-        func stageAdvanced(_ fraction: Double, detail: String) {}
-        func stageEnded(_ summary: String, reused: Bool) {}
-        func note(_ text: String) {}
-    }
-
     private func folder(_ student: String, training: String = "{epochs: 4, batch: 8, rate: 3e-3}") throws
         -> TemporaryFolder
     {
-        let folder = try TemporaryFolder()
-        let base = folder.url.appendingPathComponent("tiny.gguf").path
-        try TinyModel.write(to: base)
-        let rows = ["red", "blue", "tall", "small", "old", "new", "warm", "cold"].flatMap { word in
-            ["box", "cup", "car", "hat", "pen"].map {
-                "{\"input\":\"\(word) \($0)\",\"output\":\"\(word == "red" ? "hot" : "other")\"}"
-            }
-        }
-        try folder.write(rows.prefix(32).joined(separator: "\n"), "gold.jsonl")
-        try folder.write(rows.dropFirst(32).joined(separator: "\n"), "test.jsonl")
-        try folder.write(
-            """
-            name: tiny
-            output: {kind: label}
-            data: {gold: {train: gold.jsonl, test: test.jsonl}}
-            student: {base: \(base), \(student)}
-            training: \(training)
-            """, "task.yaml")
-        return folder
+        try TinyTask.folder(student: student, training: training)
     }
 
     @Test func keysAreReadAndMistakesNamed() throws {
@@ -50,7 +25,11 @@ struct StudentStartTests {
         #expect(upcycled.start == .upcycle && upcycled.copies == 4 && upcycled.routed == 12 && upcycled.active == 3)
         #expect(try read("start: scratch, width: 64").width == 64)
         for (student, message) in [
-            ("start: grow", "carve, upcycle, scratch"), ("start: scratch, width: 16", "from 32"),
+            ("start: grow", "carve, upcycle, scratch, package"), ("start: scratch, width: 16", "from 32"),
+            ("start: package", "'student.package' is missing"),
+            ("start: package, package: a, layers: 2", "whose shape stays"),
+            ("start: package, package: a", "names 'a', which is no student package"),
+            ("package: a", "is for student.start package"),
             ("width: 64", "is for student.start scratch"),
             ("experts: {copies: 2}", "is for student.start upcycle"),
             ("start: upcycle, experts: {routed: 7, copies: 2}", "must be a multiple"),
@@ -96,11 +75,48 @@ struct StudentStartTests {
     ])
     func startsRunToTheEnd(student: String, experts: Int, width: Int) async throws {
         let folder = try folder(student)
-        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
         let source = try openModel(outcome.package.path)
         #expect(source.configuration.experts?.routedCount == experts && source.configuration.width == width)
-        let second = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        let second = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
         #expect(second.didNothing)
+    }
+
+    /// A student that goes on from an earlier one begins with what that one knew, under the new data's tokens.
+    @Test func anEarlierStudentIsGoneOnFrom() async throws {
+        let folder = try folder("layers: 2, experts: {routed: 3, shared: 1, active: 2}")
+        let first = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        let earlier = folder.url.appendingPathComponent("earlier")
+        try FileManager.default.copyItem(at: first.package, to: earlier)
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let text = try String(contentsOf: file, encoding: .utf8)
+            .replacing(
+                "layers: 2, experts: {routed: 3, shared: 1, active: 2}", with: "start: package, package: earlier"
+            )
+            .replacing(/training: .*/, with: "training: {epochs: 1, batch: 32, rate: 1e-7}")
+        try folder.write(text, "task.yaml")
+        let second = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        #expect(second.certificate.systems.student.value == first.certificate.systems.student.value)
+        func tensor(_ package: URL, _ name: String) throws -> [Float] {
+            try openModel(package.path).tensor(name).floats()
+        }
+        for name in ["model.embed_tokens.weight", "model.layers.1.mlp.experts.2.up_proj.weight"] {
+            let before = try tensor(earlier, name)
+            let after = try tensor(second.package, name)
+            #expect(before.count == after.count && zip(before, after).allSatisfy { abs($0 - $1) < 1e-5 }, "\(name)")
+        }
+
+        // A label that was not there before.
+        let rows = ["{\"input\":\"green pen\",\"output\":\"fresh\"}", "{\"input\":\"green cup\",\"output\":\"fresh\"}"]
+        let gold = try String(contentsOf: folder.url.appendingPathComponent("gold.jsonl"), encoding: .utf8)
+        try folder.write(([gold] + rows).joined(separator: "\n"), "gold.jsonl")
+        let third = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        #expect(try StudentPackage(folder: third.package).format.labels == ["fresh", "hot", "other"])
+
+        try FileManager.default.removeItem(at: earlier)
+        await #expect(throws: TaskError.self) {
+            try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        }
     }
 
     @Test func unusedExpertsAreLeftOut() throws {
@@ -149,7 +165,7 @@ struct StudentStartTests {
         let student = "layers: 1, experts: {routed: 3, shared: 1, active: 1}"
         func weights(_ router: String) async throws -> Data {
             let folder = try folder(student, training: "{epochs: 8, batch: 8, rate: 3e-3\(router)}")
-            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet())
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent())
                 .run()
             return try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors"))
         }

@@ -5,13 +5,6 @@ import Training
 
 /// What a task says about training, and what a run leaves for those who want to follow it.
 struct TrainingKeysTests {
-    private final class Quiet: RunObserver {
-        func stageBegan(_ stage: String, number: Int, of count: Int) {}
-        func stageAdvanced(_ fraction: Double, detail: String) {}
-        func stageEnded(_ summary: String, reused: Bool) {}
-        func note(_ text: String) {}
-    }
-
     private struct Line: Decodable {
         struct Experts: Decodable {
             var maximumShare: Double
@@ -23,25 +16,17 @@ struct TrainingKeysTests {
     }
 
     private func folder(_ training: String) throws -> TemporaryFolder {
-        let folder = try TemporaryFolder()
-        let base = folder.url.appendingPathComponent("tiny.gguf").path
-        try TinyModel.write(to: base)
-        let rows = ["red", "blue", "tall", "small", "old", "new", "warm", "cold"].flatMap { word in
-            ["box", "cup", "car", "hat", "pen"].map {
-                "{\"input\":\"\(word) \($0)\",\"output\":\"\(word == "red" ? "hot" : "other")\"}"
-            }
+        try TinyTask.folder(student: "layers: 1, experts: {routed: 3, shared: 1, active: 2}", training: training)
+    }
+
+    private func metrics(_ folder: TemporaryFolder) -> URL {
+        folder.url.appendingPathComponent(".understudy/metrics.jsonl")
+    }
+
+    private func lines(_ folder: TemporaryFolder) throws -> [Line] {
+        try Data(contentsOf: metrics(folder)).split(separator: UInt8(ascii: "\n")).map {
+            try JSONDecoder().decode(Line.self, from: $0)
         }
-        try folder.write(rows.prefix(32).joined(separator: "\n"), "gold.jsonl")
-        try folder.write(rows.dropFirst(32).joined(separator: "\n"), "test.jsonl")
-        try folder.write(
-            """
-            name: tiny
-            output: {kind: label}
-            data: {gold: {train: gold.jsonl, test: test.jsonl}}
-            student: {base: \(base), layers: 1, experts: {routed: 3, shared: 1, active: 2}}
-            training: \(training)
-            """, "task.yaml")
-        return folder
     }
 
     @Test func optimizerAndScheduleAreRead() throws {
@@ -59,16 +44,44 @@ struct TrainingKeysTests {
         #expect("\(mistaken.map { "\($0)" } ?? "")".contains("'training.recompute' must be true or false"))
         let error = #expect(throws: TaskError.self) { try read("{optimizer: sgd}") }
         #expect("\(error.map { "\($0)" } ?? "")".contains("adamw, muon"))
+        let short = try read("{micro_batch: 4, patience: 2}")
+        #expect(short.microBatch == 4 && short.patience == 2)
+        #expect(plain.microBatch == nil && plain.patience == nil)
+        let none = #expect(throws: TaskError.self) { try read("{patience: 0}") }
+        #expect("\(none.map { "\($0)" } ?? "")".contains("'training.patience' must be"))
+    }
+
+    /// Micro-batches change the order of sums alone; patience ends a training that gets worse on validation rows, here
+    /// rows that say the opposite.
+    @Test func microBatchesAndPatienceReachTheTrainer() async throws {
+        func run(_ training: String) async throws -> (weights: Data, updates: Int?) {
+            let folder = try folder("{epochs: 10, batch: 8, rate: 3e-2\(training)}")
+            let rows = ["red box", "red cup", "new hat", "old pen"].map {
+                "{\"input\":\"\($0)\",\"output\":\"\($0.hasPrefix("red") ? "other" : "hot")\"}"
+            }
+            try folder.write(rows.joined(separator: "\n"), "opposite.jsonl")
+            let file = folder.url.appendingPathComponent("task.yaml")
+            let yaml = try String(contentsOf: file, encoding: .utf8)
+            try folder.write(yaml.replacing("{train:", with: "{validation: opposite.jsonl, train:"), "task.yaml")
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent())
+                .run()
+            return (
+                try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors")),
+                try lines(folder).last?.step
+            )
+        }
+        let whole = try await run("")
+        let parts = try await run(", micro_batch: 3")
+        #expect(whole.weights != parts.weights && whole.updates == parts.updates)
+        let short = try #require(try await run(", patience: 1").updates)
+        #expect(short < whole.updates ?? 0)
     }
 
     @Test func aRunLeavesItsMetrics() async throws {
         let folder = try folder("{epochs: 4, batch: 8, rate: 1e-3, optimizer: muon, schedule: wsd}")
-        _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
-        let file = folder.url.appendingPathComponent(".understudy/metrics.jsonl")
-        let data = try Data(contentsOf: file)
-        let lines = try data.split(separator: UInt8(ascii: "\n")).map {
-            try JSONDecoder().decode(Line.self, from: $0)
-        }
+        _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        let data = try Data(contentsOf: metrics(folder))
+        let lines = try lines(folder)
         #expect(lines.count > 8)
         #expect(lines.map(\.step) == Array(1...lines.count))
         #expect(Set(lines.map(\.run)).count == 1)
@@ -77,7 +90,7 @@ struct TrainingKeysTests {
         #expect(lines[lines.count / 2].rate == lines[1].rate)
         #expect((lines.last?.rate ?? 1) < 0.7 * lines[1].rate)
         // A second run does nothing.
-        _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
-        #expect(try Data(contentsOf: file) == data)
+        _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        #expect(try Data(contentsOf: metrics(folder)) == data)
     }
 }

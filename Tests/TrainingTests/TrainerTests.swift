@@ -41,6 +41,22 @@ struct TrainerTests {
         #expect(trainer.record.expertLoads.count == 2)
     }
 
+    @Test func whatCannotBeTrainedOnIsRefused() throws {
+        func error(_ data: [TrainingSequence]) throws -> TrainingError? {
+            let configuration = TinyDecoder.experts()
+            let model = TinyDecoder.decoder(configuration, TinyDecoder.parameters(configuration))
+            return #expect(throws: TrainingError.self) {
+                try Trainer(model: model, data: data, options: options(epochs: 1))
+            }
+        }
+        #expect(try error([])?.code == .noData)
+        var long = TinyDecoder.copies(1)[0]
+        long.tokens = [Int32](repeating: 1, count: 1000) + long.tokens
+        let tooLong = try error(TinyDecoder.copies(3) + [long])
+        #expect(tooLong?.code == .configuration)
+        #expect(tooLong?.message.contains("has \(long.tokens.count) tokens") == true)
+    }
+
     @Test func resumedIsUninterruptedBitForBit() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

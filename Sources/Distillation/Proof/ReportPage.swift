@@ -220,6 +220,7 @@ struct ReportPage {
         case .carve: "Carved from"
         case .upcycle: "Upcycled from"
         case .scratch: "From scratch, with the vocabulary of"
+        case .package: "Going on from an earlier student, with the vocabulary of"
         }
     }
 

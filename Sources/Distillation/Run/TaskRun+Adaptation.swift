@@ -155,8 +155,17 @@ extension TaskRun {
         adaptation.domain ?? (task.kind == .label && data.inputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
-    /// How many inputs are written.
-    var writtenCount: Int { task.written ?? 0 }
+    /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says
+    /// hardly more than the gold itself.
+    var writtenCount: Int {
+        if let written = task.written { return written }
+        let rows = data.train.count + data.inputs.count
+        guard task.adaptation != nil, task.kind != .label, rows < Self.manyRows else { return 0 }
+        return max(0, data.train.count - data.inputs.count)
+    }
+
+    /// Rows to learn from that need no more inputs beside them.
+    private static let manyRows = 5000
 
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.
     func members(_ adaptation: TaskDefinition.Adaptation) -> Int {

@@ -105,6 +105,7 @@ extension TaskRun {
         var own = training.options
         own.rate = Float(options.rate ?? training.rate / 3)
         own.divergence = Divergence(.jensenShannon, beta: options.beta)
+        own.patience = 0
         // Checkpoints are written where a round ends.
         own.checkpointInterval = options.every
         let trainer = try training.phaseTrainer(
@@ -141,9 +142,11 @@ extension TaskRun {
         guard !preferences.rows.isEmpty else { return (TrainingRecord(), judged + ", none of use") }
         var own = training.options
         own.rate = Float(options.rate ?? (options.method == .dpo ? 1e-5 : training.rate / 3))
+        own.patience = 0
         let learnt: [TrainingSequence]
         switch options.method {
         case .dpo:
+            own.microBatch = 0
             own.preference = options.beta
             own.batch = min(own.batch, 16)
             own.labelSmoothing = 0

@@ -27,6 +27,7 @@ extension TaskRun {
             $0.add("data", data.trainKey)
             $0.add("inputs", data.inputs)
             try $0.add("student", encoding: task.student)
+            if let package = task.student.package { $0.add("package", try modelKey(task.url(package).path)) }
             // Computing activations again changes nothing.
             var training = task.training
             training.recompute = nil
@@ -55,7 +56,7 @@ extension TaskRun {
                 task, data: data, material: material, vocabulary: vocabulary, source: source,
                 origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
             let plan = try await workspace.stage("plan", key: key) { try training.plan() }
-            observer.note("layers \(plan.layers.map(String.init).joined(separator: ", ")) of \(source.name)")
+            observer.note(training.description(plan))
             let configuration = try training.configuration(plan)
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let weights = Parameters(TrainableDecoder.specifications(configuration))

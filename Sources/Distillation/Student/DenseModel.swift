@@ -36,43 +36,12 @@ package struct DenseModel {
         self.origins = origins
     }
 
-    /// A tensor in fp32, by its name in this model.
-    ///
-    /// - Throws: `ModelError` when it is missing or has another shape.
-    private func values(_ name: String, _ shape: [Int]) throws -> [Float] {
-        let tensor = try source.tensor(DenseModel.sourceName(name, layers))
-        let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
-        let rows = shape.count == 1 ? 1 : isVocabulary ? source.configuration.vocabularySize : shape[0]
-        guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
-            throw ModelError(
-                .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
-                file: source.name)
-        }
-        let all = tensor.floats()
-        guard isVocabulary, let origins else { return all }
-        return DenseModel.means(all, width: configuration.width, of: origins)
-    }
-
     private static func sourceName(_ name: String, _ layers: [Int]) -> String {
         let prefix = "model.layers."
         guard name.hasPrefix(prefix), let end = name.dropFirst(prefix.count).firstIndex(of: "."),
             let layer = Int(name[name.index(name.startIndex, offsetBy: prefix.count)..<end])
         else { return name }
         return prefix + "\(layers[layer])" + name[end...]
-    }
-
-    private static func means(_ table: [Float], width: Int, of origins: [[Int32]]) -> [Float] {
-        var result: [Float] = []
-        result.reserveCapacity(origins.count * width)
-        for origin in origins {
-            var row = [Float](repeating: 0, count: width)
-            for token in origin {
-                let start = Int(token) * width
-                for column in 0..<width { row[column] += table[start + column] }
-            }
-            result += origin.isEmpty ? row : row.map { $0 / Float(origin.count) }
-        }
-        return result
     }
 
     /// Parameters for the trainer that hold these weights; adapters' A is drawn, B is zero. One tensor is read at a time.
@@ -82,7 +51,10 @@ package struct DenseModel {
         var specifications = TrainableDecoder.specifications(configuration, adapterRank: adapterRank)
         if !trains { for index in specifications.indices { specifications[index].trains = false } }
         let parameters = Parameters(specifications)
-        for (name, shape) in configuration.tensors { parameters.set(name, try values(name, shape)) }
+        for (name, shape) in configuration.tensors {
+            parameters.set(
+                name, try source.values(DenseModel.sourceName(name, layers), shape: shape, origins: origins))
+        }
         var random = RandomNumbers(seed: seed)
         for entry in parameters.entries where entry.specification.name.hasSuffix(".a") {
             let scale = 1 / Float(entry.specification.shape[1]).squareRoot()
@@ -90,5 +62,38 @@ package struct DenseModel {
                 entry.specification.name, (0..<entry.specification.count).map { _ in random.normal() * scale })
         }
         return parameters
+    }
+}
+
+extension WeightSource {
+    /// A tensor in fp32.
+    ///
+    /// - Parameters:
+    ///   - shape: what it must have, but for the tokens of a vocabulary's rows.
+    ///   - origins: for each token the rows whose mean is the new one; nil: the vocabulary stays.
+    /// - Throws: `ModelError` when it is missing or has another shape.
+    func values(_ name: String, shape: [Int], origins: [[Int32]]?) throws -> [Float] {
+        let tensor = try tensor(name)
+        let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
+        let rows = shape.count == 1 ? 1 : isVocabulary ? configuration.vocabularySize : shape[0]
+        guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
+            throw ModelError(
+                .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
+                file: self.name)
+        }
+        let all = tensor.floats()
+        guard isVocabulary, let origins else { return all }
+        let width = tensor.columns
+        var result: [Float] = []
+        result.reserveCapacity(origins.count * width)
+        for origin in origins {
+            var row = [Float](repeating: 0, count: width)
+            for token in origin {
+                let start = Int(token) * width
+                for column in 0..<width { row[column] += all[start + column] }
+            }
+            result += origin.isEmpty ? row : row.map { $0 / Float(origin.count) }
+        }
+        return result
     }
 }

@@ -17,6 +17,8 @@ struct StudentTraining {
     let task: TaskDefinition
     private let source: any WeightSource
     private let origins: [[Int32]]?
+    /// The earlier student it goes on from; nil: there is none.
+    private let package: PackageStart?
     let material: TrainingData
     let held: [TrainingSequence]
     private let samples: [TrainingSequence]
@@ -31,6 +33,8 @@ struct StudentTraining {
     private static let sampledTokens = 1024
     /// Probability that a merge of the tokenizer is left out, where answers are written in the same tokens as inputs.
     private static let mergeDropout = 0.05
+    /// Passes over the validation rows.
+    private static let validations = 8
     /// Of the routers' bias (arXiv 2408.15664).
     private static let biasSpeed: Float = 1e-3
 
@@ -46,6 +50,7 @@ struct StudentTraining {
         self.material = material
         self.source = source
         self.origins = origins
+        package = try task.student.package.map { try PackageStart(task.url($0), vocabulary: vocabulary) }
         self.compute = compute
         rate = task.training.rate
         var rows = material.rows
@@ -71,6 +76,10 @@ struct StudentTraining {
     ///
     /// - Throws: ``TaskError``, `ModelError`.
     func plan() throws -> StudentPlan {
+        if let package {
+            return StudentPlan(
+                layers: Array(0..<package.configuration.layerCount), epochs: epochs(package.configuration))
+        }
         var base = source.configuration
         base.vocabularySize = origins?.count ?? base.vocabularySize
         let layers =
@@ -93,28 +102,38 @@ struct StudentTraining {
             ).layers(layers, for: samples) : Array(0..<layers)
         base.layerCount = layers
         let carved = try StudentCarver.configuration(of: base, student: task.student)
-        let epochs =
-            task.training.epochs
+        return StudentPlan(layers: chosen, epochs: epochs(carved))
+    }
+
+    private func epochs(_ configuration: ModelConfiguration) -> Double {
+        task.training.epochs
             ?? TrainingPlan.epochs(
-                activeParameters: carved.activeParameterCount,
+                activeParameters: configuration.activeParameterCount,
                 tokensPerEpoch: material.rows.reduce(0) { $0 + $1.tokens.count })
-        return StudentPlan(layers: chosen, epochs: epochs)
+    }
+
+    /// What a plan starts from, in words.
+    func description(_ plan: StudentPlan) -> String {
+        if let package { return "goes on from \(package.name)" }
+        return "layers \(plan.layers.map(String.init).joined(separator: ", ")) of \(source.name)"
     }
 
     /// The student's shape.
     ///
     /// - Throws: ``TaskError`` when the feed-forward width does not divide into the experts.
     func configuration(_ plan: StudentPlan) throws -> ModelConfiguration {
+        if let package { return package.configuration }
         var base = source.configuration
         base.vocabularySize = origins?.count ?? base.vocabularySize
         base.layerCount = plan.layers.count
         return try StudentCarver.configuration(of: base, student: task.student)
     }
 
-    /// The carved weights.
+    /// The first weights.
     ///
     /// - Throws: ``TaskError``, `ModelError`.
     func start(_ plan: StudentPlan) throws -> Parameters {
+        if let package { return try package.parameters() }
         if task.student.start == .scratch {
             return try StudentCarver.drawn(configuration(plan), seed: UInt64(task.training.seed))
         }
@@ -146,7 +165,7 @@ struct StudentTraining {
     ) throws -> Trainer {
         var options = options
         options.epochs = epochs
-        options.validationInterval = max(1, options.steps(sequences: rows.count) / 8)
+        options.validationInterval = max(1, options.steps(sequences: rows.count) / Self.validations)
         return try Trainer(
             model: decoder(configuration, parameters), data: rows, validation: held, options: options,
             variant: variant, checkpoint: checkpoint, key: key, metrics: metrics(beside: checkpoint),
@@ -169,6 +188,8 @@ struct StudentTraining {
         options.optimizer = training.optimizer ?? .adamw
         options.schedule = training.schedule ?? .cosine
         options.recompute = training.recompute ?? false
+        options.microBatch = training.microBatch ?? 0
+        options.patience = training.patience ?? 0
         options.labelSmoothing = Float(training.labelSmoothing ?? 0)
         if training.router == .bias {
             options.balance = 0

@@ -64,4 +64,15 @@ struct StudentVocabulary {
         let longest = task.kind == .label ? 1 : answers.map { tokenizer.encode($0).count }.max() ?? 1
         format.maximumAnswerTokens = task.kind == .label ? 2 : min(512, longest * 5 / 4 + 8)
     }
+
+    /// For each token, another vocabulary's tokens for the same bytes: the one that has them, or what its words are
+    /// written with.
+    func origins(in other: Tokenizer) -> [[Int32]] {
+        let known = other.definition.idsByBytes
+        return tokenizer.definition.tokens.enumerated().map { place, token in
+            let text = tokenizer.decode([Int32(place)])
+            if token.kind == .special { return other.id(of: text).map { [$0] } ?? [] }
+            return known[token.bytes].map { [$0] } ?? other.encode(AnswerFragments.meaning(text))
+        }
+    }
 }

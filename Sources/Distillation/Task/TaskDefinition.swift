@@ -44,7 +44,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var copies: Int?
         /// Of a student from scratch.
         public var width: Int?
-
+        /// The folder of the student to go on from.
+        public var package: String?
         /// true: routed experts that are hardly ever chosen are left out after the training.
         public var prunes: Bool?
 
@@ -54,6 +55,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
             case upcycle
             /// Drawn.
             case scratch
+            /// An earlier student's.
+            case package
         }
     }
 
@@ -74,6 +77,10 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var schedule: Schedule?
         /// Whether activations are computed again instead of kept: less memory, the same student. nil: no.
         public var recompute: Bool?
+        /// Rows of a forward and backward pass, whose gradients are added until the batch is whole; nil: all of it.
+        public var microBatch: Int?
+        /// Validations in a row without a better loss after which training ends; nil: it never ends early.
+        public var patience: Int?
         /// true: the learning rate is found by a range test instead of `rate`.
         public var findsRate: Bool?
         /// nil: the cross-entropy to a mixture, half of it the teacher's.

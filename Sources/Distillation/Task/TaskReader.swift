@@ -270,7 +270,8 @@ struct TaskReader {
 
     private func studentSection(_ root: Section) throws -> Section? {
         guard let node = root.node("student"), node.scalar?.string != "auto" else { return nil }
-        let section = try root.section("student", keys: ["base", "start", "layers", "experts", "width", "prune"])
+        let section = try root.section(
+            "student", keys: ["base", "start", "layers", "experts", "width", "prune", "package"])
         return section
     }
 

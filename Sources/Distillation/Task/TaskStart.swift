@@ -10,6 +10,9 @@ extension TaskReader {
         if start != .scratch, let node = student?.node("width") {
             throw error(node, "'student.width' is for student.start scratch")
         }
+        if start != .package, let node = student?.node("package") {
+            throw error(node, "'student.package' is for student.start package")
+        }
         if try student?.boolean("prune") == true { task.student.prunes = true }
         switch start {
         // As if nothing had been said.
@@ -25,6 +28,23 @@ extension TaskReader {
             }
             task.student.copies = copies
         case .scratch: task.student.width = try student?.integer("width", 32...8192) ?? 256
+        case .package:
+            for key in ["layers", "experts"] {
+                if let node = student?.node(key) {
+                    throw error(node, "'student.\(key)' does not go with student.start package, whose shape stays")
+                }
+            }
+            guard let package = try student?.string("package") else {
+                throw TaskError(
+                    "'student.package' is missing: the folder of the student to go on from", file: file,
+                    line: student?.line)
+            }
+            guard (try? StudentPackage(folder: task.url(package))) != nil else {
+                throw TaskError(
+                    "'student.package' names '\(package)', which is no student package", file: file, line: student?.line
+                )
+            }
+            task.student.package = package
         }
         task.student.start = start
     }

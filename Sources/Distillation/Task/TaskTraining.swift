@@ -75,7 +75,7 @@ extension TaskDefinition {
 extension TaskReader {
     static let trainingKeys = [
         "epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "loss", "balance", "label_smoothing",
-        "averaging", "on_policy", "preference", "recompute", "router",
+        "averaging", "on_policy", "preference", "recompute", "router", "micro_batch", "patience",
     ]
 
     /// `training`, checked.
@@ -94,6 +94,8 @@ extension TaskReader {
         if section.node("rate")?.scalar?.string == "auto" { result.findsRate = true }
         result.loss = try loss(section)
         result.labelSmoothing = try section.number("label_smoothing", 0...0.9)
+        result.microBatch = try section.integer("micro_batch", 1...4096)
+        result.patience = try section.integer("patience", 1...100)
         result.averaging = try section.choice("averaging", TaskDefinition.Averaging.self)
         if try section.boolean("balance") == true, let node = section.node("balance") {
             guard kind == .label else { throw error(node, "'training.balance' is for kind label") }

@@ -43,10 +43,7 @@ package struct AnswerTranslation {
     package init(from source: Vocabulary, to target: Vocabulary) {
         self.source = source
         self.target = target
-        var ids: [[UInt8]: Int32] = [:]
-        for (id, token) in target.tokenizer.definition.tokens.enumerated() where !token.bytes.isEmpty {
-            if ids[token.bytes] == nil { ids[token.bytes] = Int32(id) }
-        }
+        let ids = target.tokenizer.definition.idsByBytes
         var same: [Int32: Int32] = [:]
         for (id, token) in source.tokenizer.definition.tokens.enumerated() {
             same[Int32(id)] = ids[token.bytes]

@@ -62,7 +62,7 @@ final class DataParallel {
         isDescribed = true
         let description = ModelDescription(
             configuration: model.configuration, specifications: model.parameters.entries.map(\.specification),
-            adapterScale: model.adapterScale, contextLength: model.rope.positions, balance: model.balanceCoefficient,
+            adapterScale: model.adapterScale, contextLength: model.contextLength, balance: model.balanceCoefficient,
             z: model.zCoefficient, labelSmoothing: model.labelSmoothing, recompute: model.recompute)
         guard let json = try? JSONEncoder().encode(description) else {
             preconditionFailure("DataParallel: a model's shape has numbers that are not finite")
