@@ -61,7 +61,7 @@ struct RunningSequence {
     /// The bytes that must come are cut as the tokenizer cuts them; the last token is left to the model unless the answer
     /// ends there, because what follows might be part of it.
     mutating func appendForced(_ tokenizer: Tokenizer, limit: Int) {
-        guard let automaton else { return }
+        guard let automaton, request.constraint?.appendsForced ?? true else { return }
         let (bytes, end) = automaton.forced(from: state)
         guard bytes.count >= 2 else { return }
         let text = String(decoding: bytes, as: UTF8.self)
@@ -177,7 +177,7 @@ struct RunningSequence {
     private mutating func choose(
         _ row: UnsafeMutableBufferPointer<Float>, among choices: ChoiceTree, into progress: inout GenerationProgress
     ) -> GenerationResult.Finish? {
-        let node = choices.nodes[self.node]
+        let node = choices.node(self.node)
         if let choice = node.choice {
             self.choice = choice
             return .stop
@@ -196,7 +196,7 @@ struct RunningSequence {
             report(token, 0, nil, &progress)
         }
         self.node = following.node
-        guard let choice = choices.nodes[following.node].choice else { return nil }
+        guard let choice = choices.node(following.node).choice else { return nil }
         self.choice = choice
         return .stop
     }

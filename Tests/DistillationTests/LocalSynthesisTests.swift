@@ -47,11 +47,12 @@ struct LocalSynthesisTests {
         #expect(first.rows >= 4 && first.kept["backward"] == first.rows, "\(first)")
         #expect(first.notes.contains { $0.contains("linear model") })
         let file = SyntheticFile(folder: folder.url)
-        let rows = try file.read(kind: .label, labels: ["weather", "music"])
+        let rows = try file.read(AnswerForm(kind: .label, labels: ["weather", "music"]))
         #expect(Set(rows.map(\.output)) == ["weather", "music"])
         #expect(Set(rows.map(\.input)).isDisjoint(with: weather + music))
         // The same again, from what is stored.
         _ = try await TaskRun(folder: folder.url, observer: Quiet()).synthesize()
-        #expect(try file.read(kind: .label, labels: ["weather", "music"]).map(\.input) == rows.map(\.input))
+        #expect(
+            try file.read(AnswerForm(kind: .label, labels: ["weather", "music"])).map(\.input) == rows.map(\.input))
     }
 }

@@ -317,7 +317,7 @@ import Tokenizers
         #expect(report.rows == 12 && report.answers.values.reduce(0, +) == 12)
         let task = try TaskDefinition(folder: folder.url)
         let file = SyntheticFile(folder: folder.url)
-        let rows = try file.read(kind: .label, labels: task.labels)
+        let rows = try file.read(AnswerForm(kind: .label, labels: task.labels))
         #expect(rows.count == 12 && rows.allSatisfy { $0.provenance.method == .noise })
         let data = try Dataset(task)
         #expect(data.synthetic == rows && data.inputs == rows.map(\.input) && data.train.count == 24)
@@ -329,12 +329,12 @@ import Tokenizers
         // Made again, it is the same but for that row.
         try folder.write(test, "test.jsonl")
         _ = try await run().synthesize()
-        #expect(try file.read(kind: .label, labels: task.labels) == rows)
+        #expect(try file.read(AnswerForm(kind: .label, labels: task.labels)) == rows)
         // Damage is named.
         var text = try String(contentsOf: file.url, encoding: .utf8)
         text = text.replacing("\"method\":\"noise\"", with: "\"method\":\"magic\"", maxReplacements: 1)
         try Data(text.utf8).write(to: file.url)
-        let error = #expect(throws: TaskError.self) { try file.read(kind: .label, labels: task.labels) }
+        let error = #expect(throws: TaskError.self) { try file.read(AnswerForm(kind: .label, labels: task.labels)) }
         #expect(error?.line == 1 && error?.message.contains("provenance") == true)
     }
 

@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import Tensors
 import Testing
+import Tokenizers
 
 /// The whole loop on a base with drawn weights: what a run does, not how good it is.
 @Suite(.serialized)
@@ -173,5 +174,101 @@ struct TaskRunTests {
         let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
         #expect(outcome.certificate.systems.student.metric == "exact")
         #expect(["ship", "do not ship"].contains(outcome.certificate.verdict))
+    }
+
+    /// The tiny task, taught for so long that its student knows it by heart.
+    private func longFolder(kind: String, answer: (String) -> String) throws -> TemporaryFolder {
+        let folder = try folder(kind: kind, teacher: true, answer: answer)
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml.replacing("epochs: 2, batch", with: "epochs: 40, batch"), "task.yaml")
+        return folder
+    }
+
+    /// What a package answers to inputs of the task and to others.
+    private func predicted(_ outcome: TaskRun.Outcome) throws -> [TaskAnswer] {
+        let package = try StudentPackage(folder: outcome.package)
+        let answers = try package.model(pool: WorkerPool(threadCount: 2)).answer([
+            "red cold thing", "tall blue thing", "{\"a\":[", "éé", "", "new",
+        ])
+        for answer in answers where (try? JSONParser.parse(answer.output.utf8)) != nil {
+            #expect(answer.confidence > 0 && answer.confidence <= 1)
+            let line = PredictionInput.line(answer, kind: package.format.kind)
+            #expect(line.hasPrefix("{\"output\":\(answer.output),"), "\(line)")
+        }
+        return answers
+    }
+
+    /// The answers to what it was taught that are right.
+    private func known(_ outcome: TaskRun.Outcome, _ folder: TemporaryFolder) throws -> [String] {
+        let data = try Dataset(TaskDefinition(folder: folder.url))
+        let model = try StudentPackage(folder: outcome.package).model(pool: WorkerPool(threadCount: 2))
+        let answers = try model.answer(data.train.map(\.input)).map(\.output)
+        let right = zip(data.train, answers).filter { $0.output == $1 }.map(\.1)
+        #expect(right.count * 4 >= data.train.count * 3, "\(right.count) of \(data.train.count)")
+        return right
+    }
+
+    @Test func aTaskOfLabelSetsRuns() async throws {
+        let folder = try longFolder(kind: "labels, labels: [tall, red, cold]") { input in
+            let labels = ["red", "cold", "tall"].filter(input.contains)
+            return "[\(labels.map { "\"\($0)\"" }.joined(separator: ", "))]"
+        }
+        let run = { try TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()) }
+        let outcome = try await run().run()
+        let systems = outcome.certificate.systems
+        #expect(systems.student.metric == "accuracy" && systems.adaptedTeacher != nil)
+        #expect(systems.baseline.name.contains("label by label"))
+        for answer in try predicted(outcome) {
+            let labels = LabelSet.labels(answer.output)
+            #expect(answer.output == LabelSet.text(labels, order: ["tall", "red", "cold"]))
+            #expect(Set(labels).isSubset(of: ["tall", "red", "cold"]))
+            #expect(answer.tokens.count == labels.count + 1)
+        }
+        let sizes = Set(try known(outcome, folder).map { LabelSet.labels($0).count })
+        #expect(sizes.isSuperset(of: [0, 1, 2]))
+        #expect(try await run().run().didNothing)
+    }
+
+    @Test func aTaskOfToolCallsRuns() async throws {
+        let folder = try longFolder(kind: "tool") {
+            let name = $0.hasPrefix("red") ? "heat" : "move"
+            let arguments = JSONValue.string("{\"to\":\"\($0.prefix(3))\"}").text
+            return "{\"function\":{\"name\":\"\(name)\",\"arguments\":\(arguments)}}"
+        }
+        let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run()
+        #expect(outcome.certificate.systems.student.metric == "exact")
+        _ = try predicted(outcome)
+        let calls = Set(try known(outcome, folder))
+        #expect(
+            calls.count > 2 && calls.allSatisfy { $0.hasPrefix(#"{"name":""#) && $0.contains("\"to\"") }, "\(calls)")
+    }
+
+    /// A schema of choices leaves a student that knows nothing no way to be wrong in form.
+    @Test func answersAreHeldToTheSchema() async throws {
+        let schema =
+            #"{"type":"object","properties":{"size":{"type":"integer","minimum":0,"maximum":9},"colour":{"enum":["red","none",""]},"sure":{"type":"boolean"}},"required":["colour","size"],"additionalProperties":false}"#
+        let folder = try folder(kind: "json, schema: schema.json", teacher: true) {
+            "{\"colour\":\"\($0.hasPrefix("red") ? "red" : "none")\",\"size\":2}"
+        }
+        try folder.write(schema, "schema.json")
+        let run = { try TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()) }
+        let outcome = try await run().run()
+        let check = SchemaCheck(try JSONParser.parse(schema.utf8))
+        for answer in try predicted(outcome) {
+            #expect(throws: Never.self, "\(answer.output)") {
+                try check.fitted(JSONParser.parse(answer.output.utf8))
+            }
+        }
+        // The package knows it; one that was made before there were schemas is read as well.
+        let file = outcome.package.appendingPathComponent(StudentPackage.formatFile)
+        let text = try String(contentsOf: file, encoding: .utf8)
+        #expect(try StudentPackage(folder: outcome.package).format.schema?.value == JSONParser.parse(schema.utf8))
+        let old = text.split(separator: "\n").filter { !$0.contains("\"schema\"") }.joined(separator: "\n")
+        try Data(old.utf8).write(to: file)
+        #expect(try StudentPackage(folder: outcome.package).format.schema == nil && old != text)
+        // Another schema makes another student.
+        try folder.write(schema.replacing("maximum\":9", with: "maximum\":8"), "schema.json")
+        #expect(try await !run().run().didNothing)
     }
 }

@@ -144,6 +144,57 @@ import Tokenizers
             ])
     }
 
+    @Test func calledToolsMakeATaskOfTheirs() throws {
+        let folder = try TemporaryFolder()
+        func line(_ input: String, _ calls: [String]) -> String {
+            let calls = calls.map {
+                #"{"id":"1","type":"function","function":{"name":"\#($0)","arguments":"{\"n\": 2}"}}"#
+            }.joined(separator: ",")
+            return
+                #"{"request":\#(request(input)),"response":{"choices":[{"message":{"content":null,"tool_calls":[\#(calls)]},"finish_reason":"tool_calls"}]}}"#
+        }
+        try folder.write([line("one", ["book"]), line("two", ["pay"])].joined(separator: "\n"), "logs.jsonl")
+        let task = folder.url.appendingPathComponent("task")
+        let report = try TrafficImport(folder: task, masks: false).run(folder.url.appendingPathComponent("logs.jsonl"))
+        #expect(report.rows == 2 && report.kind == "tool" && report.madeTask)
+        #expect(
+            try rows(task.appendingPathComponent("traffic.jsonl"))[0]
+                == #"{"input":"one","output":{"name":"book","arguments":{"n":2}}}"#)
+        #expect(try TaskDefinition(folder: task).kind == .tool)
+
+        // What does not fit the task that is there is left out, and says why.
+        try folder.write(#"[{"function":{"name":"book"}}]"#, "task/tools.json")
+        try folder.write(
+            "name: t\noutput: {kind: tool, schema: tools.json}\ndata: {recorded: traffic.jsonl}", "task/task.yaml")
+        try folder.write(
+            [
+                line("three", ["book"]), line("four", ["pay"]), line("five", ["book", "book"]),
+                #"{"request":\#(request("six")),"response":\#(response("no call"))}"#,
+            ].joined(separator: "\n"), "more.jsonl")
+        let more = try TrafficImport(folder: task, masks: false).run(folder.url.appendingPathComponent("more.jsonl"))
+        #expect(more.rows == 1)
+        let skipped = Dictionary(uniqueKeysWithValues: more.skipped.map { ($0.reason, $0.lines) })
+        #expect(skipped["the answer does not fit the task's schema"] == [2])
+        #expect(skipped["the answer is no tool call"] == [3, 4])
+    }
+
+    @Test func setsOfLabelsAreRecorded() throws {
+        let folder = try TemporaryFolder()
+        try folder.write(
+            "name: t\noutput: {kind: labels, labels: [card, refund]}\ndata: {recorded: past.jsonl}\n", "task.yaml")
+        try folder.write(
+            [("one", #"["refund", "card"]"#), ("two", "card"), ("three", #"["loan"]"#)].map {
+                #"{"request":\#(request($0)),"response":\#(response($1))}"#
+            }.joined(separator: "\n"), "logs.jsonl")
+        let report = try TrafficImport(folder: folder.url, masks: false).run(
+            folder.url.appendingPathComponent("logs.jsonl"))
+        #expect(report.skipped.map(\.reason) == ["the answer is no list of the task's labels"])
+        #expect(
+            try rows(folder.url.appendingPathComponent("past.jsonl")) == [
+                #"{"input":"one","output":["card","refund"]}"#, #"{"input":"two","output":["card"]}"#,
+            ])
+    }
+
     @Test func aTaskThatIsThereDecides() throws {
         let folder = try TemporaryFolder()
         try folder.write(

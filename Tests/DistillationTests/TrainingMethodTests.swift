@@ -72,7 +72,7 @@ struct TrainingMethodTests {
         #expect(try error("{balance: true}", kind: "text").contains("is for kind label"))
         #expect(try error("{rate: fast}").contains("must be a number"))
         #expect(try error("{label_smoothing: 1}").contains("0 to 0.9"))
-        #expect(try error("{on_policy: {share: 0.5}}").contains("is for kind text or json"))
+        #expect(try error("{on_policy: {share: 0.5}}").contains("is for kind text, json or tool"))
         #expect(try error("{preference: {method: ppo}}", kind: "text").contains("dpo, rejection"))
         #expect(try error("{preference: {}}", kind: "text", teacher: false).contains("needs a teacher that is adapted"))
         #expect(try error("{on_policy: {share: 0}}", kind: "text").contains("0.01 to 1"))

@@ -87,7 +87,9 @@ struct ConstraintTests {
             ),
             (
                 #"{"type":"object","properties":{"a":{"type":"null"}},"additionalProperties":{"type":"number"}}"#,
-                ["{}", #"{"a":null}"#, #"{"z":1e5}"#, #"{"a":null,"y":0.5,"z":-1}"#], [#"{"z":"1"}"#, #"{"a":1"#]
+                ["{}", #"{"a":null}"#, #"{"z":1e5}"#, #"{"a":null,"y":0.5,"z":-1}"#, #"{"ab":1,"":2,"\"":3}"#],
+                // A key of the schema is none of the others.
+                [#"{"z":"1"}"#, #"{"a":1"#, #"{"a":1}"#, #"{"a":null,"a":1}"#, #"{"z":1,"a":null}"#]
             ),
             (
                 #"{"type":"array","items":{"type":"integer"},"minItems":2,"maxItems":3}"#, ["[1,2]", "[1,2,3]"],
@@ -122,6 +124,50 @@ struct ConstraintTests {
             for text in yes { #expect(constraint.matches(text.utf8), "\(source) refuses \(text)") }
             for text in no { #expect(!constraint.matches(text.utf8), "\(source) allows \(text)") }
         }
+    }
+
+    /// What a schema says of strings holds without the space they are written with.
+    @Test func stringsMayBeWrittenWithASpaceBeforeThem() throws {
+        let cases: [(String, [String], [String])] = [
+            (#"{"type":"string"}"#, [#""""#, #"" a""#, #""  a""#], [#""a""#, "1"]),
+            (
+                #"{"type":"string","minLength":2,"maxLength":3}"#, [#"" ab""#, #"" abc""#],
+                [#""""#, #"" a""#, #"" abcd""#]
+            ),
+            (#"{"type":"string","maxLength":2}"#, [#""""#, #"" ab""#], [#"" abc""#, #""ab""#]),
+            (#"{"type":"string","pattern":"^[a-c]+$"}"#, [#"" abc""#], [#""abc""#, #""""#, #"" d""#]),
+            (#"{"type":"string","pattern":"^[a-c]*$"}"#, [#"" abc""#, #""""#], [#""abc""#]),
+            (#"{"type":"string","format":"date"}"#, [#"" 2026-01-31""#], [#""2026-01-31""#, #""""#]),
+            (
+                #"{"enum":["a","",3,{"k":["b"]}]}"#, [#"" a""#, #""""#, "3", #"{"k":[" b"]}"#],
+                [#""a""#, #"{"k":["b"]}"#]
+            ),
+            (#"{"const":"a b"}"#, [#"" a b""#], [#""a b""#]),
+            (
+                #"{"type":"object","properties":{"a":{"anyOf":[{"type":"string"},{"type":"null"}]}},"required":["a"]}"#,
+                [#"{"a":" x"}"#, #"{"a":null,"b":" y"}"#, #"{"a":null,"b":"y"}"#], [#"{"a":"x"}"#, #"{" a":" x"}"#]
+            ),
+        ]
+        for (source, yes, no) in cases {
+            let value = try JSONParser.parse(source.utf8)
+            let constraint = try Constraint(jsonSchema: value, leadingSpace: true)
+            for text in yes { #expect(constraint.matches(text.utf8), "\(source) refuses \(text)") }
+            for text in no { #expect(!constraint.matches(text.utf8), "\(source) allows \(text)") }
+        }
+    }
+
+    /// Keys that a schema has are told from others, however many there are.
+    @Test func otherKeysAreNoneOfTheSchemas() throws {
+        let names = (0..<150).map { "a_rather_long_key_\($0)" } + ["é", "é\"b", "x/y", ""]
+        let properties = names.map { "\(JSONValue.string($0).text):{\"type\":\"integer\"}" }
+        let constraint = try schema(#"{"type":"object","properties":{\#(properties.joined(separator: ","))}}"#)
+        for name in names {
+            let key = JSONValue.string(name).text
+            #expect(constraint.matches("{\(key):1}".utf8) && !constraint.matches("{\(key):\"s\"}".utf8), "\(name)")
+            let other = JSONValue.string(name + "ü").text
+            #expect(constraint.matches("{\(other):\"s\"}".utf8), "\(other)")
+        }
+        #expect(!constraint.matches(#"{"\u00e9":"s"}"#.utf8) && constraint.matches(#"{"a_rather":[]}"#.utf8))
     }
 
     @Test func numbersKeepWithinTheirBounds() throws {

@@ -86,7 +86,8 @@ import Testing
 
             let third = try await TaskRun(folder: folder.url, observer: Quiet()).synthesize()
             #expect(third.rows == 12 && third.usd == second.usd && simulator.statistics.answered == paid)
-            let rows = try SyntheticFile(folder: folder.url).read(kind: .label, labels: ["weight", "place"])
+            let form = AnswerForm(kind: .label, labels: ["weight", "place"])
+            let rows = try SyntheticFile(folder: folder.url).read(form)
             #expect(
                 rows.filter { $0.provenance.method == .backward }.allSatisfy { $0.provenance.teacher == "simulated" })
 

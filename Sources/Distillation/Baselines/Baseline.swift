@@ -15,8 +15,9 @@ extension TaskDefinition {
     package func baseline(_ examples: [Example]) -> any Baseline {
         switch kind {
         case .label: LinearClassifier(examples, seed: UInt64(training.seed))
+        case .labels: LabelSetClassifier(examples, labels: labels, scoring: Scoring(self), seed: UInt64(training.seed))
         case .text: WordDictionary(examples)
-        case .json: NearestExample(examples)
+        case .json, .tool: NearestExample(examples)
         }
     }
 }
@@ -32,17 +33,20 @@ package struct LinearClassifier: Baseline {
     private let weights: [[Float]]
 
     package init(_ examples: [Example], seed: UInt64) {
-        words = TermWeights(examples.map(\.input))
-        characters = TermWeights(examples.map(\.input), terms: .characters)
+        self.init(examples.map(\.input), labels: examples.map { [$0.output] }, seed: seed)
+    }
+
+    /// Fitted to inputs that may have several labels each, or none.
+    init(_ inputs: [String], labels answers: [[String]], seed: UInt64) {
+        words = TermWeights(inputs)
+        characters = TermWeights(inputs, terms: .characters)
         let count = words.count + characters.count + 1
-        let labels = Set(examples.map(\.output)).sorted()
-        let rows = examples.map { [words, characters] in Self.row($0.input, words, characters) }
-        let numbers = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
-        let classes = examples.map { numbers[$0.output]! }
+        let labels = Set(answers.joined()).sorted()
+        let rows = inputs.map { [words, characters] in Self.row($0, words, characters) }
         let squares = rows.map { $0.values.reduce(0) { $0 + $1 * $1 } }
-        weights = labels.indices.map { label in
+        weights = labels.map { label in
             LinearClassifier.fit(
-                rows, squares: squares, isPositive: classes.map { $0 == label }, count: count, seed: seed)
+                rows, squares: squares, isPositive: answers.map { $0.contains(label) }, count: count, seed: seed)
         }
         self.labels = labels
     }

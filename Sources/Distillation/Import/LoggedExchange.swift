@@ -19,6 +19,8 @@ package struct LoggedExchange: Sendable {
     /// A text, or a JSON value where tools were called or the request asked for JSON.
     package var output: String
     package var isJSON: Bool
+    /// Whether the output is one call of a tool, `{"tool": …, "arguments": …}`.
+    package var isCall: Bool
 
     /// Reads a line: `{"request": …, "response": …}` in its variants (the names `input`, `body`, `output`, `completion`,
     /// a `body` within each, both as text), OpenAI's stored completions (`messages` beside `choices`), streamed answers
@@ -65,6 +67,7 @@ package struct LoggedExchange: Sendable {
         default: break
         }
         let type = asked["response_format"]?["type"]?.stringValue
+        isCall = answer.toolCalls.count == 1
         if !answer.toolCalls.isEmpty {
             let calls = try answer.toolCalls.map { call -> JSONValue in
                 guard let arguments = try? JSONParser.parse((call.arguments.isEmpty ? "{}" : call.arguments).utf8)

@@ -46,6 +46,7 @@ public struct TrafficImport: Sendable {
         var input: JSONValue
         var output: String
         var isJSON: Bool
+        var isCall: Bool
 
         var text: String {
             let output: JSONValue =
@@ -110,7 +111,7 @@ public struct TrafficImport: Sendable {
                 "the task names no file for it: add 'data: {recorded: \(Self.fileName)}'", file: taskFile.path)
         }
         let kind = definition?.kind ?? Self.kind(rows)
-        rows = fitting(rows, kind: kind, labels: definition?.labels ?? [], skips: &skips)
+        rows = fitting(rows, form: definition?.form ?? AnswerForm(kind: kind), skips: &skips)
         let file =
             definition.flatMap { task in task.recorded.map { task.url($0) } }
             ?? folder.appendingPathComponent(Self.fileName)
@@ -170,10 +171,12 @@ public struct TrafficImport: Sendable {
         }
         let system = exchange.system.map(mask)
         personal = found
-        return Row(line: line, system: system, input: input, output: output, isJSON: exchange.isJSON)
+        return Row(
+            line: line, system: system, input: input, output: output, isJSON: exchange.isJSON, isCall: exchange.isCall)
     }
 
-    /// What kind of task the answers make: JSON when all are; labels when they are few, short and often repeated.
+    /// What kind of task the answers make: tool calls or JSON when all are; labels when they are few, short and often
+    /// repeated.
     private static func kind(_ rows: [Row]) -> TaskDefinition.OutputKind {
         func isContainer(_ text: String) -> Bool {
             switch try? JSONParser.parse(text.utf8) {
@@ -181,6 +184,7 @@ public struct TrafficImport: Sendable {
             default: false
             }
         }
+        if !rows.isEmpty, rows.allSatisfy(\.isCall) { return .tool }
         if !rows.isEmpty, rows.allSatisfy({ $0.isJSON || isContainer($0.output) }) { return .json }
         let outputs = Set(rows.map(\.output))
         let areShort = outputs.allSatisfy { $0.utf8.count <= 64 && !$0.contains("\n") }
@@ -188,12 +192,11 @@ public struct TrafficImport: Sendable {
     }
 
     /// The rows whose answers are of the task's kind, in its form.
-    private func fitting(_ rows: [Row], kind: TaskDefinition.OutputKind, labels: [String], skips: inout Skips) -> [Row]
-    {
-        let allowed = Set(labels)
+    private func fitting(_ rows: [Row], form: AnswerForm, skips: inout Skips) -> [Row] {
+        let allowed = Set(form.labels)
         var result: [Row] = []
         for var row in rows {
-            switch kind {
+            switch form.kind {
             case .label:
                 if row.isJSON {
                     skips.add("the answer is no label", row.line)
@@ -204,13 +207,20 @@ public struct TrafficImport: Sendable {
                     continue
                 }
             case .text: row.isJSON = false
-            case .json:
-                guard let value = try? JSONParser.parse(row.output.utf8) else {
-                    skips.add("the answer is no JSON", row.line)
+            case .json, .labels, .tool:
+                do {
+                    row.output = try form.text(written: row.output)
+                    row.isJSON = true
+                } catch {
+                    let reason =
+                        switch form.kind {
+                        case .labels: "the answer is no list of the task's labels"
+                        case .tool: "the answer is no tool call"
+                        default: "the answer is no JSON"
+                        }
+                    skips.add(error.isOfSchema ? "the answer does not fit the task's schema" : reason, row.line)
                     continue
                 }
-                row.output = value.text
-                row.isJSON = true
             }
             result.append(row)
         }

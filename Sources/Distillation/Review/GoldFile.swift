@@ -7,8 +7,7 @@ internal import Tokenizers
 /// written whole beside the old one and put in its place, so that it is never half there.
 package struct GoldFile: Sendable {
     package let url: URL
-    private let kind: TaskDefinition.OutputKind
-    private let labels: [String]
+    private let form: AnswerForm
 
     /// - Throws: ``TaskError`` when the task has no gold to learn from.
     package init(_ task: TaskDefinition, labels: [String]) throws {
@@ -18,27 +17,15 @@ package struct GoldFile: Sendable {
                 file: task.folder.appendingPathComponent("task.yaml").path)
         }
         url = task.url(path)
-        kind = task.kind
-        self.labels = labels
+        form = AnswerForm(kind: task.kind, labels: labels, schema: task.schema)
     }
 
     /// An answer as the task writes it.
     ///
-    /// - Throws: ``TaskError`` when it is none: no label of the task, no JSON, nothing.
+    /// - Throws: ``TaskError`` when it is none: no label of the task, no JSON, nothing, not as the task's schema says.
     package func checked(_ output: String) throws -> String {
-        switch kind {
-        case .label:
-            guard labels.contains(output) else {
-                let nearest = Similarity.nearest(output, in: labels).map { "; did you mean '\($0)'?" } ?? ""
-                throw TaskError("'\(output)' is not a label of the task\(nearest)")
-            }
-            return output
-        case .text:
-            guard output.contains(where: { !$0.isWhitespace }) else { throw TaskError("the answer is empty") }
-            return output
-        case .json:
-            do { return try JSONParser.parse(output.utf8).text } catch { throw TaskError("not JSON: \(error)") }
-        }
+        if form.kind == .text, !output.contains(where: { !$0.isWhitespace }) { throw TaskError("the answer is empty") }
+        do { return try form.text(written: output) } catch { throw TaskError(error.message) }
     }
 
     /// Adds a decision. One at a time: two at once would lose one.
@@ -46,10 +33,8 @@ package struct GoldFile: Sendable {
     /// - Throws: ``TaskError``, ``WorkspaceError``; the file is then as it was.
     package func append(_ example: Example) throws {
         let answer = try checked(example.output)
-        var output = JSONValue.string(answer)
-        if kind == .json, let value = try? JSONParser.parse(answer.utf8) { output = value }
         let line = JSONValue.object([
-            ("input", .string(example.input)), ("output", output), ("reviewed", .bool(true)),
+            ("input", .string(example.input)), ("output", form.kind.value(of: answer)), ("reviewed", .bool(true)),
         ]).text
         guard var data = FileManager.default.contents(atPath: url.path) else {
             throw TaskError("cannot be read", file: url.path)

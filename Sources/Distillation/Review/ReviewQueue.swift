@@ -50,7 +50,7 @@ package struct ReviewQueue: Sendable {
         let data = try Dataset(task)
         self.task = task
         labels = data.labels
-        let reviewed = try RowReader(kind: task.kind, labels: data.labels).reviewedInputs(task)
+        let reviewed = try RowReader(form: data.form(task)).reviewedInputs(task)
         var found: [ReviewItem] = []
         func add(
             _ input: String, _ answer: String, others: [String], _ reason: ReviewItem.Reason, _ confidence: Double,

@@ -38,7 +38,7 @@ extension TaskRun {
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
                     from: start, vocabulary: vocabulary, adaptation, epochs: adaptation.epochs,
                     share: 0.3 / Double(count), seed: task.training.seed + member
-                ) { (try $0.rows(data.train), try $0.rows(Array(data.validation.prefix(32)))) })
+                ) { (try $0.rows(data.train), try $0.rows(data.writableValidation(32, kind: task.kind))) })
         }
         return result
     }
@@ -152,7 +152,7 @@ extension TaskRun {
 
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
     func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
-        adaptation.domain ?? (task.kind == .label && data.inputs.count >= 4 * data.train.count ? 1 : 0)
+        adaptation.domain ?? (task.kind.hasLabels && data.inputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says
@@ -160,7 +160,7 @@ extension TaskRun {
     var writtenCount: Int {
         if let written = task.written { return written }
         let rows = data.train.count + data.inputs.count
-        guard task.adaptation != nil, task.kind != .label, rows < Self.manyRows else { return 0 }
+        guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows else { return 0 }
         return max(0, data.train.count - data.inputs.count)
     }
 

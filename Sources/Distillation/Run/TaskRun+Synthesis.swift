@@ -61,9 +61,8 @@ extension TaskRun {
         let file = SyntheticFile(folder: task.folder)
         try file.write(result.rows, kind: task.kind)
         var report = result.report
-        if task.kind == .label {
-            report.answers = Dictionary(result.rows.map { ($0.output, 1) }, uniquingKeysWith: +)
-        }
+        let labels = result.rows.flatMap { task.kind.labels(of: $0.output) }
+        report.answers = Dictionary(labels.map { ($0, 1) }, uniquingKeysWith: +)
         report.file = file.url.path
         report.usd = try workspace.callTotals().usd
         if task.synthesis == nil {
@@ -89,7 +88,8 @@ extension TaskRun {
         let model = try LanguageModel(contentsOf: try store.resolve(name), pool: pool)
         let teacher = try PromptedTeacher(
             model: model, task: task, labels: data.labels,
-            examples: PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6), pool: pool)
+            examples: PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6),
+            schema: data.inferredSchema, pool: pool)
         let key = try key("synthesize") {
             $0.add("model", try modelKey(name))
             $0.add("instruction", task.instruction)

@@ -11,7 +11,8 @@ extension TaskRun {
         let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
         let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
         return try PromptedTeacher(
-            model: model, task: task, labels: data.labels, examples: examples, pool: pool)
+            model: model, task: task, labels: data.labels, examples: examples, schema: data.inferredSchema,
+            pool: pool)
     }
 
     func promptedRun(_ teacher: String) async throws -> SystemRun {

@@ -139,6 +139,11 @@ public final class TaskRun {
             builder.add("revision", Self.revision)
             builder.add("stage", stage)
             builder.add("kind", task.kind.rawValue)
+            if task.kind == .labels { builder.add("order", data.labels) }
+            if let schema = task.schema { builder.add("schema", schema.rawValue) }
+            if let descriptions = task.descriptions {
+                builder.add("descriptions", descriptions.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] })
+            }
             try add(&builder)
         }
     }

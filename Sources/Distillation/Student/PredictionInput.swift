@@ -7,7 +7,7 @@ package enum PredictionInput {
     ///
     /// - Throws: ``TaskError`` with the line.
     package static func read(_ data: Data, file: String) throws -> [String] {
-        let reader = RowReader(kind: .text, labels: [])
+        let reader = RowReader(form: AnswerForm(kind: .text))
         let lines = data.split(separator: 0x0A, omittingEmptySubsequences: false)
         let isJSON =
             lines.first { !$0.allSatisfy { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } }
@@ -22,11 +22,9 @@ package enum PredictionInput {
     }
 
     package static func line(_ answer: TaskAnswer, kind: TaskDefinition.OutputKind) -> String {
-        var output = JSONValue.string(answer.output)
-        if kind == .json, let value = try? JSONParser.parse(answer.output.utf8) { output = value }
         let confidence = String(format: "%.6f", answer.confidence)
         return JSONValue.object([
-            ("output", output), ("confidence", .number(confidence)), ("by", .string("student")),
+            ("output", kind.value(of: answer.output)), ("confidence", .number(confidence)), ("by", .string("student")),
         ]).text
     }
 }

@@ -17,12 +17,18 @@ package struct SlotSubstitution: Sendable {
     private let copiedWords: Set<String>
     /// What is put in their place: copied words, and words of the language that the task does not use.
     private let replacements: [String]
+    /// What answers must be; nil: any.
+    private let check: SchemaCheck?
 
     /// - Parameters:
     ///   - words: words of the base model's vocabulary.
     /// - Returns: nil where answers copy too little to learn from.
-    package init?(_ examples: [Example], kind: TaskDefinition.OutputKind, lowercases: Bool, words: [String]) {
-        guard kind != .label else { return nil }
+    package init?(
+        _ examples: [Example], kind: TaskDefinition.OutputKind, lowercases: Bool, words: [String],
+        schema: AnswerSchema? = nil
+    ) {
+        guard !kind.hasLabels else { return nil }
+        check = schema.map { SchemaCheck($0.value) }
         self.kind = kind
         self.lowercases = lowercases
         var answered: [String: Int] = [:]
@@ -64,9 +70,12 @@ package struct SlotSubstitution: Sendable {
         }
         let newInput = Self.exchanging(exchanged, in: input)
         let newOutput: String
-        if kind == .json {
+        if kind.isJSON {
             guard let value = try? JSONParser.parse(example.output.utf8) else { return nil }
-            newOutput = value.mappingStrings { Self.exchanging(exchanged, in: $0) }.text
+            let new = Self.mappingSlots(of: value, kind: kind) { Self.exchanging(exchanged, in: $0) }
+            // What is chosen from a list is not to be copied.
+            if let check, (try? check.fitted(new)) == nil { return nil }
+            newOutput = new.text
         } else {
             newOutput = Self.exchanging(exchanged, in: example.output)
         }
@@ -96,13 +105,24 @@ package struct SlotSubstitution: Sendable {
     private static func isPart(_ character: Character) -> Bool { character.isLetter || character.isNumber }
 
     private static func words(in answer: String, kind: TaskDefinition.OutputKind) -> [String] {
-        guard kind == .json else { return words(answer) }
+        guard kind.isJSON else { return words(answer) }
         var result: [String] = []
-        _ = (try? JSONParser.parse(answer.utf8))?.mappingStrings {
-            result += words($0)
-            return $0
+        _ = (try? JSONParser.parse(answer.utf8)).map {
+            mappingSlots(of: $0, kind: kind) {
+                result += words($0)
+                return $0
+            }
         }
         return result
+    }
+
+    /// The value with the texts replaced that may be copied: a tool's name is chosen.
+    private static func mappingSlots(
+        of value: JSONValue, kind: TaskDefinition.OutputKind, _ transform: (String) -> String
+    ) -> JSONValue {
+        guard kind == .tool, case .object(let members) = value else { return value.mappingStrings(transform) }
+        return .object(
+            members.map { ($0.key, $0.key == "name" ? $0.value : $0.value.mappingStrings(transform)) })
     }
 
     private static func exchanging(_ words: [String: String], in text: String) -> String {

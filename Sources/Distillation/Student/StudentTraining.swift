@@ -59,7 +59,7 @@ struct StudentTraining {
         }
         self.rows = rows
         let writer = TrainingRows(vocabulary: vocabulary)
-        held = try data.validation.prefix(200).map { try writer.row($0.input, answer: $0.output) }
+        held = try data.writableValidation(200, kind: task.kind).map { try writer.row($0.input, answer: $0.output) }
         let longest = (material.rows + held).map(\.tokens.count).max() ?? 1
         contextLength = max(8, longest, vocabulary.format.maximumInputTokens + vocabulary.format.maximumAnswerTokens)
         var random = RandomNumbers(seed: UInt64(task.training.seed))
@@ -94,7 +94,7 @@ struct StudentTraining {
             throw TaskError("\(layers) layers asked for, but \(source.name) has \(base.layerCount)")
         }
         // A model that has never seen the labels' tokens says nothing about which layers they need.
-        let measures = !isDrawn && layers < base.layerCount && (origins == nil || task.kind != .label)
+        let measures = !isDrawn && layers < base.layerCount && (origins == nil || !task.kind.hasLabels)
         let chosen =
             try measures
             ? LayerSelection(

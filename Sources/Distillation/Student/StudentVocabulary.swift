@@ -38,12 +38,12 @@ struct StudentVocabulary {
         let inputs = (data.train.map(\.input) + data.inputs).map { " " + (lowercases ? $0.lowercased() : $0) }
         var fragments: [String] = []
         switch task.kind {
-        case .label: fragments = data.labels.map(TaskFormat.labelToken)
-        case .json: fragments = AnswerFragments.json(zip(data.train, answers).map { ($0.input, $1) })
+        case .label, .labels: fragments = data.labels.map(TaskFormat.labelToken)
+        case .json, .tool: fragments = AnswerFragments.json(zip(data.train, answers).map { ($0.input, $1) })
         case .text: fragments = AnswerFragments.brackets(answers)
         }
         var kept = Set(0..<min(Self.alwaysKept, Int32(base.vocabularySize)))
-        for text in inputs + (task.kind == .label ? [] : answers) { kept.formUnion(base.encode(text)) }
+        for text in inputs + (task.kind.hasLabels ? [] : answers) { kept.formUnion(base.encode(text)) }
         var (trimmed, oldIDs) = try definition.trimmed(keeping: kept, specials: [start, end], adding: fragments)
         if task.kind == .text {
             let whole = try trimmed.extended(with: inputs + answers, count: 2000)
@@ -60,9 +60,14 @@ struct StudentVocabulary {
         }
         format = TaskFormat(
             kind: task.kind, labels: data.labels, lowercases: lowercases,
-            startToken: base.decode([start]), endToken: base.decode([end]), maximumAnswerTokens: 1)
-        let longest = task.kind == .label ? 1 : answers.map { tokenizer.encode($0).count }.max() ?? 1
-        format.maximumAnswerTokens = task.kind == .label ? 2 : min(512, longest * 5 / 4 + 8)
+            startToken: base.decode([start]), endToken: base.decode([end]),
+            maximumAnswerTokens: task.kind == .label ? 2 : min(512, data.labels.count + 1), schema: task.schema)
+        if !task.kind.hasLabels {
+            let longest = answers.map { tokenizer.encode($0).count }.max() ?? 1
+            // A schema may allow more than was seen, and what it begins it should end.
+            let room = task.schema == nil ? longest / 4 + 8 : longest + 64
+            format.maximumAnswerTokens = min(512, longest + room)
+        }
     }
 
     /// For each token, another vocabulary's tokens for the same bytes: the one that has them, or what its words are

@@ -4,7 +4,7 @@ internal import Tokenizers
 /// How a task's requests and answers are written in tokens, for a model that does nothing else.
 ///
 /// A request is `start input end`, the answer follows, and `end` closes it. A label is one token of its own,
-/// written `→label`. Inputs, texts and the strings of JSON answers begin with a space, so that a word is the same tokens
+/// written `→label`; a set of labels is theirs, in the order of the task's. Inputs, texts and the strings of JSON answers begin with a space, so that a word is the same tokens
 /// wherever it stands: copying one is then copying its tokens. Stored with the model as `understudy.json`.
 package struct TaskFormat: Sendable, Hashable, Codable {
     package var kind: TaskDefinition.OutputKind
@@ -17,6 +17,8 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     package var maximumAnswerTokens: Int
     /// The most tokens of an input; of longer ones the middle is left out.
     package var maximumInputTokens = 480
+    /// What JSON answers and tool calls must be; nil: any.
+    package var schema: AnswerSchema?
 
     static func labelToken(_ label: String) -> String { "→" + label }
 
@@ -46,15 +48,24 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     /// The answer's tokens, and the one that closes it.
     func answerTokens(_ answer: String, tokenizer: Tokenizer) throws -> [Int32] {
         let end = try marks(tokenizer).end
-        guard kind == .label else { return tokenizer.encode(Self.written(answer, kind: kind)) + [end] }
-        guard let token = tokenizer.id(of: Self.labelToken(answer)) else {
-            throw TaskError("the model has no token for the label '\(answer)'")
+        guard kind.hasLabels else { return tokenizer.encode(Self.written(answer, kind: kind)) + [end] }
+        return try kind.labels(of: answer).map { try labelToken($0, tokenizer: tokenizer) } + [end]
+    }
+
+    /// - Throws: ``TaskError`` when the tokenizer lacks it.
+    func labelToken(_ label: String, tokenizer: Tokenizer) throws -> Int32 {
+        guard let token = tokenizer.id(of: Self.labelToken(label)) else {
+            throw TaskError("the model has no token for the label '\(label)'")
         }
-        return [token, end]
+        return token
     }
 
     func answer(_ tokens: [Int32], tokenizer: Tokenizer) -> String {
-        Self.read(tokenizer.decode(tokens, skippingSpecials: true), kind: kind)
+        if kind == .labels {
+            let names = tokens.map { tokenizer.decode([$0], skippingSpecials: true) }.filter { !$0.isEmpty }
+            return LabelSet.text(names.map { String($0.dropFirst(Self.labelToken("").count)) }, order: labels)
+        }
+        return Self.read(tokenizer.decode(tokens, skippingSpecials: true), kind: kind)
     }
 
     private static func spaced(_ text: String) -> String { text.isEmpty ? text : " " + text }
@@ -62,9 +73,9 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     /// An answer as the model writes it.
     static func written(_ answer: String, kind: TaskDefinition.OutputKind) -> String {
         switch kind {
-        case .label: labelToken(answer)
+        case .label, .labels: kind.labels(of: answer).map(labelToken).joined()
         case .text: spaced(answer)
-        case .json: (try? JSONParser.parse(answer.utf8))?.mappingStrings(spaced).text ?? answer
+        case .json, .tool: (try? JSONParser.parse(answer.utf8))?.mappingStrings(spaced).text ?? answer
         }
     }
 
@@ -72,9 +83,9 @@ package struct TaskFormat: Sendable, Hashable, Codable {
     static func read(_ text: String, kind: TaskDefinition.OutputKind) -> String {
         func unspaced(_ text: String) -> String { text.hasPrefix(" ") ? String(text.dropFirst()) : text }
         switch kind {
-        case .label: return text
+        case .label, .labels: return text
         case .text: return unspaced(text)
-        case .json: return (try? JSONParser.parse(text.utf8))?.mappingStrings(unspaced).text ?? text
+        case .json, .tool: return (try? JSONParser.parse(text.utf8))?.mappingStrings(unspaced).text ?? text
         }
     }
 }

@@ -36,7 +36,7 @@ struct TrainingData {
         writer = TrainingRows(vocabulary: vocabulary, loss: loss)
         substitution = SlotSubstitution(
             data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
-            words: vocabulary.words)
+            words: vocabulary.words, schema: vocabulary.format.schema)
         let given = Dictionary(answers.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
         let unlabelled: [Labelled] = data.inputs.compactMap { input in
             guard let answer = given[input], !answer.output.isEmpty,
@@ -97,7 +97,7 @@ struct TrainingData {
     }
 
     /// Whether rows take another form in each pass.
-    var varies: Bool { writer.vocabulary.format.kind != .label }
+    var varies: Bool { !writer.vocabulary.format.kind.hasLabels }
 
     /// Row `index` in the form of pass `epoch`: copied words exchanged in half of the passes, words cut anew; as it is
     /// where that would have more tokens than `limit`.

@@ -25,7 +25,7 @@ package struct Synthesis {
         self.data = data
         self.teacher = teacher
         prompts = SynthesisPrompts(task, labels: data.labels, gold: data.train, inputs: data.inputs)
-        reader = SynthesisReader(kind: task.kind, labels: data.labels)
+        reader = SynthesisReader(kind: task.kind, labels: data.labels, schema: task.schema)
         scoring = Scoring(task)
     }
 
@@ -165,7 +165,7 @@ package struct Synthesis {
         for _ in 0..<(missing * 3) where rows.count < missing {
             let row = data.train[random.below(data.train.count)]
             // What the answer says stays as it is: it may be copied from there.
-            let kept = task.kind == .label ? [] : Set(NormalText(row.output).words)
+            let kept = task.kind.hasLabels ? [] : Set(NormalText(row.output).words)
             guard let (text, slips) = noise.slipped(row.input, keeping: kept, random: &random) else { continue }
             report.made[SynthesisMethod.noise.rawValue, default: 0] += 1
             switch sieve.sift(text) {

@@ -102,14 +102,15 @@ package struct SynthesisPrompts: Sendable {
     private var system: String {
         var text =
             "You write realistic inputs for testing a system. This is the system's job:\n\(task.instruction)\n"
-        if !labels.isEmpty { text += "Its possible answers: " + labels.joined(separator: ", ") + "\n" }
+        if !labels.isEmpty {
+            text += "Its possible answers: " + labels.map(task.described).joined(separator: ", ") + "\n"
+        }
+        if let schema = task.schema { text += "JSON Schema of its answers: \(schema.rawValue)\n" }
         return text + "Write as its users do. Invent names and numbers; never use those of real people."
     }
 
     private func line(_ example: Example) -> String {
-        var output = JSONValue.string(example.output)
-        if task.kind == .json, let value = try? JSONParser.parse(example.output.utf8) { output = value }
-        return JSONValue.object([("input", .string(example.input)), ("output", output)]).text
+        JSONValue.object([("input", .string(example.input)), ("output", task.kind.value(of: example.output))]).text
     }
 
     private func form(expected: String?) -> String {
@@ -173,7 +174,7 @@ struct BackwardTargets: Sendable {
     init(_ gold: [Example], kind: TaskDefinition.OutputKind, labels: [String]) {
         self.kind = kind
         var groups: [String: [Example]] = [:]
-        if kind == .label { for label in labels { groups[label] = [] } }
+        if kind.hasLabels { for label in labels { groups[label] = [] } }
         var slots: [String: Set<String>] = [:]
         var seen: [String: Int] = [:]
         var copies: [String: Int] = [:]
@@ -181,12 +182,17 @@ struct BackwardTargets: Sendable {
             switch kind {
             case .label where groups[row.output] == nil: continue
             case .label: groups[row.output]!.append(row)
+            case .labels:
+                let own = LabelSet.labels(row.output)
+                for label in own.isEmpty ? ["none"] : own { groups[label, default: []].append(row) }
             case .text: groups["text", default: []].append(row)
-            case .json:
+            case .json, .tool:
                 guard let value = try? JSONParser.parse(row.output.utf8) else { continue }
-                groups[Self.shape(value), default: []].append(row)
-                if case .object(let members) = value { for member in members { seen[member.key, default: 0] += 1 } }
-                for (key, text) in Self.copied(value, from: row.input) {
+                let tool = kind == .tool ? value["name"]?.stringValue ?? "" : ""
+                groups[tool + Self.shape(value), default: []].append(row)
+                let slotted = Self.slotted(value, kind: kind)
+                if case .object(let members) = slotted { for member in members { seen[member.key, default: 0] += 1 } }
+                for (key, text) in Self.copied(slotted, from: row.input) {
                     slots[key, default: []].insert(text)
                     copies[key, default: 0] += 1
                 }
@@ -206,8 +212,11 @@ struct BackwardTargets: Sendable {
         let rows = group.rows.shuffled(using: &random)
         switch kind {
         case .label: return Target(name: group.name, answer: group.name, examples: Array(rows.prefix(4)))
-        case .text: return Target(name: group.name, answer: rows[0].output, examples: Array(rows.dropFirst().prefix(3)))
-        case .json:
+        case .labels where rows.isEmpty:
+            return Target(name: group.name, answer: LabelSet.text([group.name], order: []), examples: [])
+        case .labels, .text:
+            return Target(name: group.name, answer: rows[0].output, examples: Array(rows.dropFirst().prefix(3)))
+        case .json, .tool:
             return Target(
                 name: group.name, answer: exchanged(rows[0], random: &random), examples: Array(rows.prefix(3)))
         }
@@ -215,14 +224,22 @@ struct BackwardTargets: Sendable {
 
     /// The row's answer with the values it copies exchanged for those that other answers have at the same key.
     private func exchanged(_ row: Example, random: inout RandomNumbers) -> String {
-        guard case .object(let members)? = try? JSONParser.parse(row.output.utf8) else { return row.output }
+        guard let value = try? JSONParser.parse(row.output.utf8),
+            case .object(let members) = Self.slotted(value, kind: kind)
+        else { return row.output }
         let copied = Set(Self.copied(.object(members), from: row.input).map(\.key))
-        return JSONValue.object(
+        let changed = JSONValue.object(
             members.map { key, value in
                 guard copied.contains(key), let values = slots[key], !values.isEmpty else { return (key, value) }
                 return (key, .string(values[random.below(values.count)]))
-            }
-        ).text
+            })
+        guard kind == .tool, let name = value["name"] else { return changed.text }
+        return JSONValue.object([("name", name), ("arguments", changed)]).text
+    }
+
+    /// The object whose values may be copied: of a call its arguments.
+    private static func slotted(_ value: JSONValue, kind: TaskDefinition.OutputKind) -> JSONValue {
+        kind == .tool ? value["arguments"] ?? value : value
     }
 
     /// The top-level strings of an object that stand in its input.

@@ -39,12 +39,10 @@ package struct SynthesisCandidate: Sendable, Hashable {
 
 /// Reads what a teacher made up: a JSON object with `rows`, a list, objects one a line, or plain lines.
 package struct SynthesisReader: Sendable {
-    private let kind: TaskDefinition.OutputKind
-    private let labels: EndpointAnswerReader
+    private let answers: EndpointAnswerReader
 
-    package init(kind: TaskDefinition.OutputKind, labels: [String]) {
-        self.kind = kind
-        self.labels = EndpointAnswerReader(kind: kind, labels: labels)
+    package init(kind: TaskDefinition.OutputKind, labels: [String], schema: AnswerSchema? = nil) {
+        answers = EndpointAnswerReader(kind: kind, labels: labels, schema: schema)
     }
 
     /// At most as many rows as were asked for, twice.
@@ -80,22 +78,13 @@ package struct SynthesisReader: Sendable {
             }
         case .object(let members):
             if let input = value["input"]?.stringValue {
-                found.append((input, value["output"].flatMap(answer)))
+                found.append((input, value["output"].flatMap { answers.output($0) }))
             } else {
                 for member in members {
                     if case .array = member.value { collect(member.value, into: &found) }
                 }
             }
         default: break
-        }
-    }
-
-    /// The answer as the task writes it; nil for none.
-    private func answer(_ value: JSONValue) -> String? {
-        switch kind {
-        case .label: value.stringValue.flatMap { labels.label(in: $0) }
-        case .text: value.stringValue.flatMap { $0.trimmed.isEmpty ? nil : $0.trimmed }
-        case .json: value.text
         }
     }
 

@@ -103,6 +103,8 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
     /// Gold inputs by label.
     private let lists: [String: [String]]
     private let judge: LocalJudge?
+    /// What JSON answers are; nil: any.
+    private let answers: JSONValue?
     private let workspace: Workspace
     /// The model and how it answers.
     private let key: ContentKey
@@ -129,6 +131,8 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
             task.kind == .label
             ? Dictionary(grouping: data.train.filter { !$0.input.contains("\n") }, by: \.output)
                 .mapValues { $0.map(\.input) } : [:]
+        answers = (task.schema ?? data.inferredSchema)?.value.movingReferences(
+            from: "#", to: "#/properties/rows/items/properties/output")
         judge = task.kind == .label ? LocalJudge(data, seed: UInt64(task.training.seed)) : nil
         self.workspace = workspace
         engine = BatchEngine(
@@ -219,8 +223,10 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
         if request.expected == nil {
             switch task.kind {
             case .label: members.append(("output", .object([("enum", .array(labels.map { .string($0) }))])))
+            case .labels: members.append(("output", LabelSet.schema(labels)))
             case .text: members.append(("output", text))
-            case .json: members.append(("output", .object([("type", .string("object"))])))
+            case .json: members.append(("output", answers ?? .object([("type", .string("object"))])))
+            case .tool: members.append(("output", answers ?? ToolCall.schema))
             }
         }
         let count = JSONValue.number(String(request.count))

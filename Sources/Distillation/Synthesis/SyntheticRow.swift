@@ -54,11 +54,9 @@ package struct SyntheticFile: Sendable {
     package func write(_ rows: [SyntheticRow], kind: TaskDefinition.OutputKind) throws {
         try AtomicFile.write(to: url) { writer in
             for row in rows {
-                var output = JSONValue.string(row.output)
-                if kind == .json, let value = try? JSONParser.parse(row.output.utf8) { output = value }
                 let provenance = try JSONParser.parse(try StableJSON.encode(row.provenance))
                 let line = JSONValue.object([
-                    ("input", .string(row.input)), ("output", output), ("provenance", provenance),
+                    ("input", .string(row.input)), ("output", kind.value(of: row.output)), ("provenance", provenance),
                 ])
                 try writer.write(line.text + "\n")
             }
@@ -70,13 +68,13 @@ package struct SyntheticFile: Sendable {
     }
 
     /// - Throws: ``TaskError`` with file and line.
-    package func read(kind: TaskDefinition.OutputKind, labels: [String]) throws -> [SyntheticRow] {
+    package func read(_ form: AnswerForm) throws -> [SyntheticRow] {
         let data: Data
         do { data = try Data(contentsOf: url) } catch {
             throw TaskError("cannot be read: \(error.localizedDescription)", file: url.path)
         }
         if data.isEmpty { return [] }
-        let examples = try RowReader(kind: kind, labels: labels).marked(url).map(\.example)
+        let examples = try RowReader(form: form).marked(url).map(\.example)
         var rows: [SyntheticRow] = []
         for (number, line) in data.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
             if line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }

@@ -3,7 +3,7 @@ internal import Foundation
 /// One row: what comes in, and what the answer should be.
 public struct Example: Sendable, Hashable, Codable {
     public var input: String
-    /// The label, the text, or compact JSON.
+    /// The label, the text, or compact JSON: a list of labels, a value, a tool call.
     public var output: String
 
     public init(input: String, output: String) {
@@ -21,8 +21,11 @@ public struct Dataset: Sendable {
     public var inputs: [String] = []
     /// Rows that were made up, where the task asks for them; their inputs stand among `inputs`, too.
     package private(set) var synthetic: [SyntheticRow] = []
-    /// Labels in their order; empty unless the task's kind is label.
+    /// Labels in their order; empty unless answers are made of labels.
     public var labels: [String] = []
+    /// What JSON answers look like, guessed from those to learn from where the task does not say it; nil: nothing is
+    /// known.
+    package private(set) var inferredSchema: AnswerSchema?
     /// What was left out, and why, in words for the report.
     public var notes: [String] = []
 
@@ -30,19 +33,28 @@ public struct Dataset: Sendable {
     ///
     /// - Throws: ``TaskError`` with file and line.
     public init(_ task: TaskDefinition) throws {
-        var reader = RowReader(kind: task.kind, labels: task.labels)
+        let reader = RowReader(form: task.form)
         var duplicates = 0
-        func examples(_ path: String?) throws -> [Example] {
+        func examples(_ path: String?, misfit: ((TaskError) -> Void)? = nil) throws -> [Example] {
             guard let path else { return [] }
-            let rows = try reader.examples(task.url(path))
+            let rows = try reader.examples(task.url(path), misfit: misfit)
             var seen: Set<Example> = []
             let kept = rows.filter { seen.insert($0).inserted }
             duplicates += rows.count - kept.count
             return kept
         }
-        train = try examples(task.train) + examples(task.recorded)
-        labels = task.kind == .label ? (task.labels.isEmpty ? Set(train.map(\.output)).sorted() : task.labels) : []
-        if task.kind == .label, task.labels.isEmpty { reader.labels = labels }
+        var misfits: [TaskError] = []
+        train = try examples(task.train) + examples(task.recorded) { misfits.append($0) }
+        if let first = misfits.first {
+            notes.append(
+                "\(misfits.count) recorded answers that do not fit 'output.schema' were dropped; the first: \(first)")
+        }
+        labels =
+            task.labels.isEmpty ? Set(train.flatMap { task.kind.labels(of: $0.output) }).sorted() : task.labels
+        guard !task.kind.hasLabels || !labels.isEmpty || train.isEmpty else {
+            throw TaskError(
+                "no example to learn from has a label", file: task.url(task.train ?? task.recorded ?? "").path)
+        }
         if let label = task.abstain, !labels.contains(label) {
             throw TaskError(
                 "'output.abstain' is '\(label)', which no example to learn from has as its label",
@@ -50,6 +62,7 @@ public struct Dataset: Sendable {
         }
         validation = try examples(task.validation)
         test = try examples(task.test)
+        noteUnknownLabels(task)
         if let path = task.inputs {
             let rows = try reader.inputs(task.url(path))
             var seen: Set<String> = []
@@ -74,7 +87,29 @@ public struct Dataset: Sendable {
         }
         if test.isEmpty { cutTest(seed: task.training.seed) }
         if validation.isEmpty { cutValidation(seed: task.training.seed) }
+        if task.kind.isJSON, task.schema == nil { inferredSchema = SchemaInference.schema(train) }
         try addSynthetic(task)
+    }
+
+    /// Says what of the held rows nobody can answer who has learnt from the examples.
+    private mutating func noteUnknownLabels(_ task: TaskDefinition) {
+        guard task.kind.hasLabels else { return }
+        let known = Set(labels)
+        for (name, rows) in [("test", test), ("validation", validation)] {
+            let unknown = rows.map { Set(task.kind.labels(of: $0.output)).subtracting(known) }.filter { !$0.isEmpty }
+            guard !unknown.isEmpty else { continue }
+            let names = unknown.reduce(into: Set()) { $0.formUnion($1) }.sorted()
+            notes.append(
+                "\(unknown.count) of \(rows.count) \(name) rows have labels that no example to learn from has (\(names.prefix(5).joined(separator: ", "))\(names.count > 5 ? ", …" : "")): the student cannot give them and has these rows wrong"
+            )
+        }
+    }
+
+    /// The first validation rows whose answers a student can write.
+    func writableValidation(_ count: Int, kind: TaskDefinition.OutputKind) -> [Example] {
+        let known = Set(labels)
+        return Array(
+            validation.lazy.filter { kind.labels(of: $0.output).allSatisfy(known.contains) }.prefix(count))
     }
 
     /// Takes in what `synthesize` left in the workspace. The test and validation sets may be others since then.
@@ -85,7 +120,7 @@ public struct Dataset: Sendable {
             notes.append("'synthesis' is asked for, but nothing was made up yet: run `understudy synthesize` first")
             return
         }
-        let rows = try file.read(kind: task.kind, labels: labels)
+        let rows = try file.read(form(task))
         let held = Decontamination((test + validation).map(\.input))
         var known = Set((train.map(\.input) + inputs).map { Dataset.normal($0) })
         for row in rows where held.match(row.input) == nil && known.insert(Dataset.normal(row.input)).inserted {
@@ -97,6 +132,11 @@ public struct Dataset: Sendable {
                 "\(rows.count - synthetic.count) synthetic rows were left out: they are known, or near the test or validation set"
             )
         }
+    }
+
+    /// What answers to learn from must be.
+    package func form(_ task: TaskDefinition) -> AnswerForm {
+        AnswerForm(kind: task.kind, labels: labels, schema: task.schema)
     }
 
     /// Case and spaces do not make an input another one.

@@ -3,15 +3,16 @@ internal import Tokenizers
 
 /// Reads JSON lines.
 struct RowReader {
-    let kind: TaskDefinition.OutputKind
-    /// Allowed labels; empty: all.
-    var labels: [String]
+    /// What answers must be.
+    let form: AnswerForm
 
     private static let rowLimit = 1 << 16
 
     /// A row that a person reviewed counts instead of earlier ones with the same input.
-    func examples(_ url: URL) throws -> [Example] {
-        let rows = try marked(url)
+    ///
+    /// - Parameter misfit: takes a row whose answer is not as the task's schema says, instead of an error.
+    func examples(_ url: URL, misfit: ((TaskError) -> Void)? = nil) throws -> [Example] {
+        let rows = try marked(url, misfit: misfit)
         var last: [String: Int] = [:]
         for (number, row) in rows.enumerated() where row.isReviewed { last[Dataset.normal(row.example.input)] = number }
         guard !last.isEmpty else { return rows.map(\.example) }
@@ -28,36 +29,28 @@ struct RowReader {
     }
 
     /// All rows as they stand, with whether a person has looked at them.
-    func marked(_ url: URL) throws -> [(example: Example, isReviewed: Bool)] {
-        let allowed = Set(labels)
-        return try rows(url) { value, line in
-            (try self.example(value, url, line, allowed: allowed), value["reviewed"] == .bool(true))
-        }
+    func marked(
+        _ url: URL, misfit: ((TaskError) -> Void)? = nil
+    ) throws -> [(example: Example, isReviewed: Bool)] {
+        try rows(url) { value, line in
+            try self.example(value, url, line, misfit: misfit).map { ($0, value["reviewed"] == .bool(true)) }
+        }.compactMap { $0 }
     }
 
-    private func example(_ value: JSONValue, _ url: URL, _ line: Int, allowed: Set<String>) throws -> Example {
+    private func example(
+        _ value: JSONValue, _ url: URL, _ line: Int, misfit: ((TaskError) -> Void)?
+    ) throws -> Example? {
         let input = try input(value, url, line)
         guard let output = value["output"] else {
             throw TaskError("'output' is missing", file: url.path, line: line)
         }
-        switch kind {
-        case .label:
-            guard let label = output.stringValue, !label.isEmpty else {
-                throw TaskError("'output' must be a label", file: url.path, line: line)
-            }
-            guard allowed.isEmpty || allowed.contains(label) else {
-                let nearest = Similarity.nearest(label, in: labels).map { "; did you mean '\($0)'?" } ?? ""
-                throw TaskError(
-                    "the label '\(label)' is not in the task's list\(nearest)", file: url.path, line: line)
-            }
-            return Example(input: input, output: label)
-        case .text:
-            guard let text = output.stringValue else {
-                throw TaskError("'output' must be text", file: url.path, line: line)
-            }
-            return Example(input: input, output: text)
-        case .json:
-            return Example(input: input, output: output.text)
+        do {
+            return Example(input: input, output: try form.text(output))
+        } catch {
+            let failure = TaskError(error.message, file: url.path, line: line)
+            guard error.isOfSchema, let misfit else { throw failure }
+            misfit(failure)
+            return nil
         }
     }
 

@@ -3,16 +3,9 @@ public import Training
 
 /// A narrow job, as `task.yaml` describes it.
 public struct TaskDefinition: Sendable, Hashable, Codable {
-    /// What an answer looks like.
-    public enum OutputKind: String, Sendable, Hashable, Codable, CaseIterable {
-        case label
-        case text
-        case json
-    }
-
     /// How a run judges answers.
     public enum Metric: String, Sendable, Hashable, Codable, CaseIterable {
-        /// Share of right labels.
+        /// Share of right labels, or of right sets of them.
         case accuracy
         /// F1 averaged over the labels.
         case macroF1 = "macro_f1"
@@ -112,6 +105,10 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public var kind: OutputKind
     /// Empty: taken from the training answers.
     public var labels: [String]
+    /// What labels mean, for a teacher that is told; nil: they say it themselves.
+    public var descriptions: [String: String]?
+    /// What JSON answers and tool calls must be; nil: any.
+    public var schema: AnswerSchema?
     /// The label of what lies outside the task; nil: there is none.
     public var abstain: String?
     public var inputs: String?
@@ -145,6 +142,12 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public var economics: Economics
     /// The folder the files are relative to.
     public var folder: URL
+
+    /// What answers must be, as far as the task says it.
+    var form: AnswerForm { AnswerForm(kind: kind, labels: labels, schema: schema) }
+
+    /// A label as a teacher is told of it.
+    func described(_ label: String) -> String { descriptions?[label].map { "\(label): \($0)" } ?? label }
 
     /// Where a file of the task is.
     public func url(_ path: String) -> URL {

@@ -204,6 +204,7 @@ struct TaskReader {
             name: name, industry: try root.string("industry"),
             instruction: try root.string("instruction") ?? "Answer as in the examples.", kind: kind,
             labels: try labels(output, kind: kind),
+            descriptions: try descriptions(output),
             inputs: try data?.string("inputs"),
             train: try gold?.string("train") ?? train, validation: try gold?.string("validation"),
             test: try gold?.string("test"), recorded: try data?.string("recorded"),
@@ -217,7 +218,7 @@ struct TaskReader {
                 shared: try experts?.integer("shared", 1...256) ?? 1,
                 active: try experts?.integer("active", 1...256) ?? 2),
             training: try training(root, kind: kind),
-            metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind == .label ? .accuracy : .exact),
+            metric: try quality?.choice("metric", TaskDefinition.Metric.self) ?? (kind.hasLabels ? .accuracy : .exact),
             retain: try quality?.number("retain", 0...1) ?? 0.98,
             confidence: try quality?.number("confidence", 0.5...0.9999) ?? 0.95,
             economics: .init(
@@ -227,10 +228,11 @@ struct TaskReader {
                 requestsPerDay: try economics?.number("requestsPerDay", 0...1e12) ?? 100_000,
                 usdPerRequest: try economics?.number("usdPerRequest", money) ?? 0.0004),
             folder: folder)
-        if kind != .label, task.metric != .exact, let node = quality?.node("metric") {
+        if !kind.hasLabels, task.metric != .exact, let node = quality?.node("metric") {
             throw error(node, "'quality.metric' \(task.metric.rawValue) needs labels; for \(kind.rawValue) it is exact")
         }
-        if kind == .label, task.metric == .exact { task.metric = .accuracy }
+        if kind.hasLabels, task.metric == .exact { task.metric = .accuracy }
+        task.schema = try schema(output, of: task)
         task.written = try data?.automatic("written", { try $0.integer($1, 0...1_000_000) })
         if task.written ?? 0 > 0, task.adaptation == nil, let node = data?.node("written") {
             throw error(
@@ -277,16 +279,42 @@ struct TaskReader {
 
     private func labels(_ output: Section, kind: TaskDefinition.OutputKind) throws -> [String] {
         guard let node = output.node("labels") else { return [] }
-        guard kind == .label else { throw error(node, "'output.labels' is for kind label") }
-        guard let sequence = node.sequence, !sequence.isEmpty else {
-            throw error(node, "'output.labels' must be a list of labels")
+        guard kind.hasLabels else { throw error(node, "'output.labels' is for kind label or labels") }
+        let nodes = node.mapping.map { $0.map(\.key) } ?? node.sequence.map { Array($0) } ?? []
+        guard !nodes.isEmpty else {
+            throw error(node, "'output.labels' must be a list of labels, or labels with what they mean")
         }
         var seen: Set<String> = []
-        return try sequence.map { node in
+        return try nodes.map { node in
             guard let label = node.scalar?.string, !label.isEmpty else { throw error(node, "a label must be text") }
             guard seen.insert(label).inserted else { throw error(node, "the label '\(label)' occurs twice") }
             return label
         }
+    }
+
+    /// What labels mean, where they are keys of a mapping.
+    private func descriptions(_ output: Section) throws -> [String: String]? {
+        guard let mapping = output.node("labels")?.mapping else { return nil }
+        var result: [String: String] = [:]
+        for (key, value) in mapping {
+            guard let label = key.scalar?.string, let text = value.scalar?.string else {
+                throw error(value, "what a label means must be text")
+            }
+            if !text.isEmpty { result[label] = text }
+        }
+        return result
+    }
+
+    private func schema(_ output: Section, of task: TaskDefinition) throws -> AnswerSchema? {
+        guard let path = try output.automatic("schema", { try $0.string($1) }), let node = output.node("schema") else {
+            return nil
+        }
+        guard task.kind.isJSON else { throw error(node, "'output.schema' is for kind json or tool") }
+        let url = task.url(path)
+        guard FileManager.default.isReadableFile(atPath: url.path) else {
+            throw error(node, "'output.schema' names '\(path)', which is not a readable file")
+        }
+        return try AnswerSchema(contentsOf: url, kind: task.kind)
     }
 
     private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {

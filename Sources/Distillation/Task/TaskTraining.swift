@@ -105,8 +105,8 @@ extension TaskReader {
         result.onPolicy = try onPolicy(section)
         result.preference = try preference(section)
         for (key, isAsked) in [("on_policy", result.onPolicy != nil), ("preference", result.preference != nil)] {
-            if isAsked, kind == .label, let node = section.node(key) {
-                throw error(node, "'training.\(key)' is for kind text or json")
+            if isAsked, kind.hasLabels, let node = section.node(key) {
+                throw error(node, "'training.\(key)' is for kind text, json or tool")
             }
         }
         return result

@@ -2,10 +2,10 @@ internal import Foundation
 package import OpenAI
 internal import Tokenizers
 
-/// Reads what a teacher behind an endpoint wrote: finds the label or the JSON in it, and its probability.
+/// Reads what a teacher wrote: finds the label, the labels or the JSON in it, and its probability.
 package struct EndpointAnswerReader: Sendable {
     package struct Reading: Sendable, Hashable {
-        /// The label, the text, or compact JSON.
+        /// The answer in the form in which the task keeps it.
         package var output: String
         /// The probability the teacher gives to the answer; 1 where the endpoint does not say.
         package var confidence: Double
@@ -25,9 +25,12 @@ package struct EndpointAnswerReader: Sendable {
     private let byNormal: [String: String]
     /// Lower case letters and numbers of each label with spaces around and between, longest first.
     private let padded: [(text: String, label: String)]
+    private let form: AnswerForm
 
-    package init(kind: TaskDefinition.OutputKind, labels: [String]) {
+    /// - Parameter schema: what JSON answers and tool calls must be; nil: any.
+    package init(kind: TaskDefinition.OutputKind, labels: [String], schema: AnswerSchema? = nil) {
         self.kind = kind
+        form = AnswerForm(kind: kind, labels: labels, schema: schema)
         self.labels = labels
         byNormal = Dictionary(labels.map { (Self.normal($0), $0) }, uniquingKeysWith: { first, _ in first })
         padded = labels.map { (" " + Self.normal($0) + " ", $0) }
@@ -37,20 +40,26 @@ package struct EndpointAnswerReader: Sendable {
     /// - Returns: nil when the answer cannot be read.
     package func read(_ answer: ChatAnswer) -> Reading? {
         let text = answer.text.trimmingCharacters(in: .whitespacesAndNewlines)
-        guard !text.isEmpty, answer.refusal == nil, answer.finishReason != "content_filter" else { return nil }
+        guard !text.isEmpty || !answer.toolCalls.isEmpty, answer.refusal == nil,
+            answer.finishReason != "content_filter"
+        else { return nil }
         let confidence = Self.probability(answer)
         switch kind {
         case .text:
             // A text that was cut off is another text.
-            guard answer.finishReason != "length" else { return nil }
+            guard !text.isEmpty, answer.finishReason != "length" else { return nil }
             return Reading(output: text, confidence: confidence, distribution: [], isRepaired: false)
-        case .json:
-            if let value = try? JSONParser.parse(text.utf8) {
-                return Reading(output: value.text, confidence: confidence, distribution: [], isRepaired: false)
+        case .json, .labels, .tool:
+            if text.isEmpty, let output = called(answer) {
+                return Reading(output: output, confidence: confidence, distribution: [], isRepaired: true)
+            }
+            if let value = try? JSONParser.parse(text.utf8), let output = output(value) {
+                let isRepaired = kind != .json && output != value.text
+                return Reading(output: output, confidence: confidence, distribution: [], isRepaired: isRepaired)
             }
             // Closing what was cut off would make another answer of it.
-            guard answer.finishReason != "length", let value = JSONRepair.value(in: text) else { return nil }
-            return Reading(output: value.text, confidence: confidence, distribution: [], isRepaired: true)
+            guard answer.finishReason != "length", let output = found(in: text) else { return nil }
+            return Reading(output: output, confidence: confidence, distribution: [], isRepaired: true)
         case .label:
             guard let label = label(in: text) else { return nil }
             let distribution = distribution(answer, label: label)
@@ -58,6 +67,49 @@ package struct EndpointAnswerReader: Sendable {
             return Reading(
                 output: label, confidence: own ?? confidence, distribution: distribution, isRepaired: label != text)
         }
+    }
+
+    /// The answer as the task keeps it, from a text that may have words around it; nil where it is none.
+    package func output(written text: String) -> String? {
+        (try? JSONParser.parse(text.utf8)).flatMap(output) ?? found(in: text)
+    }
+
+    /// The answer as the task keeps it, from the value that was written for it; nil where it is none.
+    func output(_ value: JSONValue) -> String? {
+        switch kind {
+        case .label: value.stringValue.flatMap { label(in: $0) }
+        case .labels: labels(in: value).map { LabelSet.text($0, order: labels) }
+        case .text: value.stringValue.map(\.trimmed).flatMap { $0.isEmpty ? nil : $0 }
+        case .json, .tool: try? form.text(value)
+        }
+    }
+
+    /// The answer in what was written around it.
+    private func found(in text: String) -> String? {
+        if let output = JSONRepair.value(in: text).flatMap(output) { return output }
+        guard kind == .labels else { return nil }
+        if Self.normal(text) == "none", byNormal["none"] == nil { return LabelSet.text([], order: labels) }
+        // Labels one after another, without brackets.
+        let parts = text.split { $0 == "," || $0.isNewline }.map { String($0).trimmed }
+        return output(.array(parts.map { .string($0) }))
+    }
+
+    /// The tool that was called instead of written.
+    private func called(_ answer: ChatAnswer) -> String? {
+        guard kind == .tool, answer.toolCalls.count == 1 else { return nil }
+        let call = answer.toolCalls[0]
+        return output(.object([("name", .string(call.name)), ("arguments", .string(call.arguments))]))
+    }
+
+    /// The labels of a list, or of the only list in an object; nil where something in it is none.
+    private func labels(in value: JSONValue) -> [String]? {
+        if case .object(let members) = value {
+            let lists = members.map(\.value).filter { if case .array = $0 { true } else { false } }
+            return lists.count == 1 ? labels(in: lists[0]) : nil
+        }
+        guard let names = LabelSet.labels(value) else { return nil }
+        let found = names.compactMap { label(in: $0) }
+        return found.count == names.count ? found : nil
     }
 
     /// The probability of the whole answer.

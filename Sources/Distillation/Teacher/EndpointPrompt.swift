@@ -8,6 +8,7 @@ package struct EndpointPrompt: Sendable {
     private let endpoint: TaskDefinition.Endpoint
     private let system: String
     private let kind: TaskDefinition.OutputKind
+    private let format: ResponseFormat
     private let index: ExampleIndex
     private let maximumTokens: Int
     private let seed: Int
@@ -24,16 +25,40 @@ package struct EndpointPrompt: Sendable {
         var system = task.instruction
         switch task.kind {
         case .label:
-            system += "\nAnswer with exactly one of these labels and nothing else:\n" + labels.joined(separator: "\n")
-        case .json: system += "\nAnswer with one JSON value and nothing else."
+            system +=
+                "\nAnswer with exactly one of these labels and nothing else:\n"
+                + labels.map(task.described).joined(separator: "\n")
+        case .labels:
+            system +=
+                "\nAnswer with a JSON list of those of these labels that apply, [] where none does, and nothing else:\n"
+                + labels.map(task.described).joined(separator: "\n")
+        case .json where task.schema == nil: system += "\nAnswer with one JSON value and nothing else."
+        case .json: system += "\nAnswer with one JSON value of this JSON Schema and nothing else:\n"
+        case .tool:
+            system += "\nAnswer with one call of a tool as JSON, {\"name\": …, \"arguments\": {…}}, and nothing else."
+            if task.schema != nil { system += " Its JSON Schema:\n" }
         case .text: system += "\nAnswer with the result and nothing else."
         }
+        if let schema = task.schema { system += schema.rawValue }
         self.system = system
+        format = Self.format(task)
         index = ExampleIndex(examples)
         let answers = (task.kind == .label ? labels : examples.map(\.output)).map { Self.tokens($0) }
         let longest = answers.max() ?? 64
         maximumTokens = task.kind == .label ? longest * 2 + 16 : min(4096, longest * 2 + 64)
         meanAnswer = answers.isEmpty ? 32 : Double(answers.reduce(0, +)) / Double(answers.count)
+    }
+
+    /// `json_object` wants an object; other JSON values are asked for in words alone, unless there is a schema.
+    private static func format(_ task: TaskDefinition) -> ResponseFormat {
+        guard task.kind.isJSON else { return .text }
+        guard let schema = task.schema?.value else { return .jsonObject }
+        return .jsonSchema(task.kind == .tool ? ToolCall.flattened(schema) : schema)
+    }
+
+    /// The schema that answers are asked for with; nil: there is none.
+    var schema: AnswerSchema? {
+        if case .jsonSchema(let schema) = format { AnswerSchema(rawValue: schema.text) } else { nil }
     }
 
     /// What a text has in tokens, about: four bytes each.
@@ -51,8 +76,7 @@ package struct EndpointPrompt: Sendable {
         var call = ChatCall(messages: messages, maximumTokens: maximumTokens)
         call.seed = seed
         call.topLogProbabilities = kind == .label ? 20 : 0
-        // `json_object` wants an object; other JSON values are asked for in words alone.
-        if kind == .json { call.format = .jsonObject }
+        call.format = format
         call.streams = endpoint.streams
         return call
     }

@@ -51,7 +51,7 @@ package final class EndpointTeacher: Teacher, Sendable {
         self.prices = endpoint.batches == true ? prices.halved : prices
         self.workspace = workspace
         prompt = EndpointPrompt(task, endpoint: endpoint, labels: labels, examples: examples)
-        reader = EndpointAnswerReader(kind: task.kind, labels: labels)
+        reader = EndpointAnswerReader(kind: task.kind, labels: labels, schema: task.schema)
         self.account = try account ?? TeacherAccount(task.budget, workspace: workspace)
         do {
             guard let url = URL(string: endpoint.url) else { throw EndpointError(.address, "no address") }
@@ -69,13 +69,20 @@ package final class EndpointTeacher: Teacher, Sendable {
 
     package func shutDown() async { await client.shutDown() }
 
-    /// Finds out what the endpoint can do, once for each workspace.
+    /// Finds out what the endpoint can do, once for each workspace; whether it takes the task's schema, once for each.
     ///
     /// - Throws: ``TaskError``, ``WorkspaceError``.
     package func probe() async throws -> EndpointCapabilities {
         if let known = capabilities.withLock({ $0 }) { return known }
         let client = client
-        let found = try await probed("probe", input: 700, output: 112) { try await client.probe() }
+        var found = try await probed("probe", input: 700, output: 112) { try await client.probe() }
+        if let schema = prompt.schema {
+            let known = found
+            let size = schema.rawValue.utf8.count + 50
+            found = try await probed("probe schema", input: size, output: 16, schema: schema) {
+                try await client.probe(schema.value, known)
+            }
+        }
         capabilities.withLock { $0 = found }
         return found
     }
@@ -93,11 +100,13 @@ package final class EndpointTeacher: Teacher, Sendable {
     ///   - input: tokens at most, all calls together.
     ///   - output: as well.
     private func probed(
-        _ stage: String, input: Int, output: Int, _ ask: @Sendable () async throws -> EndpointCapabilities
+        _ stage: String, input: Int, output: Int, schema: AnswerSchema? = nil,
+        _ ask: @Sendable () async throws -> EndpointCapabilities
     ) async throws -> EndpointCapabilities {
         let key = ContentKey.of {
             $0.add("url", endpoint.url)
             $0.add("model", endpoint.model)
+            if let schema { $0.add("schema", schema.rawValue) }
         }
         return try await workspace.stage(stage, key: key) {
             let most = BudgetAccount.Amount(

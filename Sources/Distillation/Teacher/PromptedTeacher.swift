@@ -13,25 +13,41 @@ package final class PromptedTeacher {
     private let kind: TaskDefinition.OutputKind
     private let labels: [String]
     private let choices: ChoiceTree?
+    private let constraint: Constraint?
+    private let reader: EndpointAnswerReader
+    private let hasSchema: Bool
     private let stops: Set<Int32>
     private let maximumTokens: Int
 
-    /// - Parameter examples: shown before the question, in this order.
+    /// - Parameters:
+    ///   - examples: shown before the question, in this order.
+    ///   - schema: what JSON answers are held to; nil: the task's.
     /// - Throws: ``TaskError`` when the model has no chat template.
-    package init(model: LanguageModel, task: TaskDefinition, labels: [String], examples: [Example], pool: WorkerPool)
-        throws
-    {
+    package init(
+        model: LanguageModel, task: TaskDefinition, labels: [String], examples: [Example],
+        schema: AnswerSchema? = nil, pool: WorkerPool
+    ) throws {
         guard let template = model.chatTemplate else {
             throw TaskError("the teacher \(model.name) has no chat template")
         }
         self.model = model
         self.labels = labels
         kind = task.kind
+        reader = EndpointAnswerReader(kind: task.kind, labels: labels, schema: task.schema)
+        hasSchema = task.schema != nil
+        constraint = Self.constraint(task, labels: labels, schema: task.schema ?? schema)
         engine = BatchEngine(
             model: model, configuration: .init(maximumSequences: 16, maximumBatchTokens: 512), pool: pool)
         let tokenizer = model.tokenizer
         var instruction = task.instruction
-        if !labels.isEmpty { instruction += "\nAnswer with one of: " + labels.joined(separator: ", ") + "." }
+        let names = labels.map(task.described).joined(separator: ", ")
+        switch kind {
+        case .label where !labels.isEmpty: instruction += "\nAnswer with one of: " + names + "."
+        case .labels: instruction += "\nAnswer with a JSON list of those that apply: " + names + "."
+        case .tool: instruction += "\nAnswer with one tool call: {\"name\": …, \"arguments\": {…}}."
+        case .label, .text, .json: break
+        }
+        if let schema = task.schema { instruction += "\nJSON Schema of the answer: " + schema.rawValue }
         var messages = [ChatMessage(role: "system", content: instruction)]
         for example in examples {
             messages.append(ChatMessage(role: "user", content: example.input))
@@ -63,8 +79,21 @@ package final class PromptedTeacher {
         self.stops = stops
         let end = stops.min() ?? 0
         let trees = labels.map { tokenizer.encode($0) }
-        choices = labels.isEmpty || trees.contains(where: \.isEmpty) ? nil : ChoiceTree(trees, end: end)
+        choices =
+            kind != .label || labels.isEmpty || trees.contains(where: \.isEmpty) ? nil : ChoiceTree(trees, end: end)
         maximumTokens = min(128, (examples.map { tokenizer.encode($0.output).count }.max() ?? 32) * 3 / 2 + 8)
+    }
+
+    /// What answers are held to while they are written.
+    private static func constraint(
+        _ task: TaskDefinition, labels: [String], schema: AnswerSchema?
+    ) -> Constraint? {
+        switch task.kind {
+        case .label, .text: return nil
+        case .labels: return try? Constraint(jsonSchema: LabelSet.schema(labels))
+        case .json: return try? schema?.constraint()
+        case .tool: return try? schema?.constraint() ?? Constraint(jsonSchema: ToolCall.schema)
+        }
     }
 
     /// Examples that show as many different answers as fit, chosen by content alone.
@@ -86,12 +115,17 @@ package final class PromptedTeacher {
             if tokens.count > 480 { tokens = tokens.prefix(240) + tokens.suffix(240) }
             return GenerationRequest(
                 prompt: tokens + tail, prefix: prefix, maximumTokens: maximumTokens, stopTokens: stops,
-                choices: choices)
+                choices: choices, constraint: constraint)
         }
         return try engine.answer(requests, progress: progress).map { result in
             var output =
                 result.choice.map { labels[$0] } ?? model.tokenizer.decode(result.tokens, skippingSpecials: true)
-            if kind == .json { output = PromptedTeacher.object(in: output) }
+            switch kind {
+            case .json where !hasSchema: output = PromptedTeacher.object(in: output)
+            // What cannot be read is no answer.
+            case .json, .labels, .tool: output = reader.output(written: output) ?? ""
+            case .label, .text: break
+            }
             return TaskAnswer(
                 output: output.trimmingCharacters(in: .whitespacesAndNewlines), confidence: result.probability,
                 inputTokens: result.promptTokens, outputTokens: result.tokens.count, tokens: result.tokens,

@@ -79,9 +79,9 @@ package struct TeacherOpinion: Sendable, Hashable {
     /// The form in which answers are compared: texts without case and spaces, JSON with its keys in order.
     static func normal(_ output: String, kind: TaskDefinition.OutputKind) -> String {
         switch kind {
-        case .label: return output
+        case .label, .labels: return output
         case .text: return Dataset.normal(output)
-        case .json: return (try? JSONParser.parse(output.utf8)).map { sorted($0).text } ?? output
+        case .json, .tool: return (try? JSONParser.parse(output.utf8)).map { sorted($0).text } ?? output
         }
     }
 

@@ -44,7 +44,7 @@ package struct TeacherPanel: Sendable {
     package init(_ task: TaskDefinition, data: Dataset) {
         self.task = task
         labels = data.labels
-        reader = EndpointAnswerReader(kind: task.kind, labels: data.labels)
+        reader = EndpointAnswerReader(kind: task.kind, labels: data.labels, schema: task.schema)
         members = task.endpoints.map {
             Member(
                 endpoint: $0,

@@ -6,6 +6,9 @@ public struct Constraint: Sendable {
     let grammar: Grammar
     /// Two constraints of the same key are the same.
     let key: String
+    /// Whether bytes that must come are appended without asking the model. That is quick, but cuts them as any text is
+    /// cut: a model that learnt to write them in other pieces does better without.
+    public var appendsForced = true
 
     private init(key: String, rules: [Pattern]) throws {
         grammar = try Grammar(rules)
@@ -21,10 +24,13 @@ public struct Constraint: Sendable {
 
     /// The answer is a JSON value of this schema, without spaces between its parts, keys in the schema's order.
     ///
+    /// - Parameter leadingSpace: whether strings are written with a space before them, but for empty ones. What the schema
+    ///   says about them is meant without it.
     /// - Throws: `InferenceError` with the place in the schema.
-    public init(jsonSchema: JSONValue) throws {
-        var compiler = JSONSchemaCompiler(jsonSchema)
-        try self.init(key: "schema:" + jsonSchema.text, rules: try compiler.rules())
+    public init(jsonSchema: JSONValue, leadingSpace: Bool = false) throws {
+        var compiler = JSONSchemaCompiler(jsonSchema, leadingSpace: leadingSpace)
+        let key = (leadingSpace ? "spaced schema:" : "schema:") + jsonSchema.text
+        try self.init(key: key, rules: try compiler.rules())
     }
 
     /// One of these texts.

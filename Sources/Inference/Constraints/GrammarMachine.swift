@@ -38,6 +38,9 @@ final class GrammarMachine {
     /// Whether so much was worked out that it is better to begin anew for the next request.
     var isWornOut: Bool { states.count > Self.stateLimit / 2 }
 
+    /// Whether the empty text fits.
+    var acceptsNothing: Bool { isAccepting(start) }
+
     func isAccepting(_ state: State) -> Bool { states[state].isAccepting }
     func isDead(_ state: State) -> Bool { state == dead }
 

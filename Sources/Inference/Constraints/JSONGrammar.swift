@@ -42,6 +42,38 @@ enum JSONGrammar {
         .sequence([.text("\""), .repeated(anyCharacter, minimum: minimum, maximum: maximum), .text("\"")])
     }
 
+    /// What is left of a string: any characters, and its end.
+    static let tail = Pattern.sequence([.repeated(anyCharacter, minimum: 0, maximum: nil), .text("\"")])
+    static let beyondASCII = Pattern.scalars(ScalarSet([0x80...0x10FFFF]).intersection(.all))
+
+    /// Any string but these. Where it parts from them it has no escapes but the short ones.
+    ///
+    /// - Parameters:
+    ///   - tail: ``tail``, as a rule.
+    ///   - beyondASCII: as well.
+    static func string(except texts: [String], tail: Pattern, beyondASCII: Pattern) -> Pattern {
+        let plain = ScalarSet([0x20...0x7F]).subtracting(ScalarSet("\"\\"))
+        func content(_ texts: [ArraySlice<Unicode.Scalar>]) -> Pattern {
+            let groups = Dictionary(grouping: texts.filter { !$0.isEmpty }) { $0.first! }
+            let firsts = ScalarSet(String(String.UnicodeScalarView(groups.keys)))
+            var others: [Pattern] = [.scalars(plain.subtracting(firsts))]
+            others.append(
+                groups.keys.allSatisfy(\.isASCII)
+                    ? beyondASCII : .scalars(ScalarSet([0x80...0x10FFFF]).intersection(.all).subtracting(firsts)))
+            if groups.keys.allSatisfy({ plain.contains($0.value) && $0 != "/" }) {
+                others.append(.sequence([.text("\\"), .scalars(ScalarSet("\"\\/bfnrt"))]))
+            }
+            var choices = [Pattern.sequence([.choice(others), tail])]
+            if !texts.contains(where: \.isEmpty) { choices.append(.text("\"")) }
+            for (scalar, group) in groups.sorted(by: { $0.key < $1.key }) {
+                let own = character(ScalarSet(String(scalar)))
+                choices.append(.sequence([own, content(group.map { $0.dropFirst() })]))
+            }
+            return .choice(choices)
+        }
+        return .sequence([.text("\""), content(texts.map { Array($0.unicodeScalars)[...] })])
+    }
+
     static let digit = Pattern.scalars(.digits)
     /// A whole number without sign and leading zeros.
     static let natural = Pattern.choice([

@@ -11,8 +11,13 @@ struct JSONSchemaCompiler {
     /// Rules by the place of their schema (a JSON pointer).
     private var numbers: [String: Int] = [:]
     private var anyValue: Int?
+    /// Whether strings are written with a space before them, but for empty ones.
+    private let leadingSpace: Bool
 
-    init(_ schema: JSONValue) { root = schema }
+    init(_ schema: JSONValue, leadingSpace: Bool = false) {
+        root = schema
+        self.leadingSpace = leadingSpace
+    }
 
     private static let ignored: Set<String> = [
         "title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "$defs", "definitions",
@@ -51,7 +56,7 @@ struct JSONSchemaCompiler {
         if let reference = schema["$ref"] { return try self.reference(reference, schema, place) }
         if let value = schema["const"] {
             try check(schema, place, allowed: ["const", "type"])
-            return .text(value.text)
+            return .text(written(value))
         }
         if let list = schema["enum"] {
             try check(schema, place, allowed: ["enum", "type"])
@@ -59,7 +64,7 @@ struct JSONSchemaCompiler {
                 throw fail(place + "/enum", "expected a list")
             }
             guard values.count <= 5_000 else { throw fail(place + "/enum", "more than 5,000 values") }
-            return .choice(values.map { .text($0.text) })
+            return .choice(values.map { .text(written($0)) })
         }
         for keyword in ["anyOf", "oneOf"] {
             guard let list = schema[keyword] else { continue }
@@ -96,6 +101,11 @@ struct JSONSchemaCompiler {
             return .choice(choices)
         default: throw fail(place + "/type", "expected the name of a type")
         }
+    }
+
+    /// A value that is given whole, as it is written.
+    private func written(_ value: JSONValue) -> String {
+        leadingSpace ? value.mappingStrings { $0.isEmpty ? $0 : " " + $0 }.text : value.text
     }
 
     private static let keywords: [String: Set<String>] = [
@@ -137,17 +147,7 @@ struct JSONSchemaCompiler {
         guard let text = value.stringValue, text == "#" || text.hasPrefix("#/") else {
             throw fail(place + "/$ref", "expected '#' or '#/…'")
         }
-        var target = root
-        for part in text.split(separator: "/").dropFirst() {
-            let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
-            let inner: JSONValue?
-            switch target {
-            case .array(let values): inner = Int(key).flatMap { values.indices.contains($0) ? values[$0] : nil }
-            default: inner = target[key]
-            }
-            guard let inner else { throw fail(place + "/$ref", "there is no \(text)") }
-            target = inner
-        }
+        guard let target = root.part(at: text) else { throw fail(place + "/$ref", "there is no \(text)") }
         return .rule(try rule(text, target))
     }
 
@@ -183,16 +183,37 @@ struct JSONSchemaCompiler {
             written.append((.sequence([.text(quoted + ":"), own]), required.contains(key)))
         }
         var others: Pattern?
+        let otherKey = otherKey(than: members.map(\.key), place)
         switch schema["additionalProperties"] {
         case .bool(false): break
-        case nil, .bool(true): others = .sequence([JSONGrammar.string(), .text(":"), .rule(try any())])
+        case nil, .bool(true): others = .sequence([otherKey, .text(":"), .rule(try any())])
         case .some(let inner):
             others = .sequence([
-                JSONGrammar.string(), .text(":"),
-                try pattern(inner, place + "/additionalProperties", depth: depth + 1),
+                otherKey, .text(":"), try pattern(inner, place + "/additionalProperties", depth: depth + 1),
             ])
         }
         return .sequence([.text("{"), Self.members(written, others: others), .text("}")])
+    }
+
+    /// A key that is none of these; any where they are very long.
+    private mutating func otherKey(than known: [String], _ place: String) -> Pattern {
+        // What it takes in states, about.
+        let sizes = known.map { $0.unicodeScalars.reduce(0) { $0 + ($1.isASCII ? 6 : 30) } }
+        guard !known.isEmpty, known.allSatisfy({ $0.unicodeScalars.count <= 100 }), sizes.reduce(0, +) <= 20_000 else {
+            return JSONGrammar.string()
+        }
+        let tail = shared("any tail", JSONGrammar.tail)
+        let beyondASCII = shared("beyond ASCII", JSONGrammar.beyondASCII)
+        let key = JSONGrammar.string(except: known, tail: tail, beyondASCII: beyondASCII)
+        return shared("another key than those of " + place, key)
+    }
+
+    /// A rule that is made once.
+    private mutating func shared(_ name: String, _ pattern: Pattern) -> Pattern {
+        if let known = numbers[name] { return .rule(known) }
+        numbers[name] = patterns.count
+        patterns.append(pattern)
+        return .rule(patterns.count - 1)
     }
 
     /// Members in order, commas between those that are there: one choice for each member that can come first.
@@ -260,14 +281,26 @@ struct JSONSchemaCompiler {
             if source != nil { throw fail(place, "'pattern' together with 'format' is not supported") }
             source = "^\(expression)$"
         }
-        guard let source else { return JSONGrammar.string(minimum: minimum ?? 0, maximum: maximum) }
+        guard let source else {
+            let content = Pattern.repeated(JSONGrammar.anyCharacter, minimum: minimum ?? 0, maximum: maximum)
+            return quoted(content, mayBeEmpty: minimum ?? 0 == 0)
+        }
         if hasLength { throw fail(place, "a length together with 'pattern' or 'format' is not supported") }
         do {
             let inner = try RegularExpression.pattern(source, isSearch: true, write: JSONGrammar.character)
-            return .sequence([.text("\""), inner, .text("\"")])
+            let mayBeEmpty = leadingSpace ? try GrammarMachine(Grammar([inner])).acceptsNothing : true
+            return quoted(inner, mayBeEmpty: mayBeEmpty)
         } catch let error as InferenceError {
             throw fail(place + "/pattern", error.message)
         }
+    }
+
+    /// A string of this content.
+    private func quoted(_ content: Pattern, mayBeEmpty: Bool) -> Pattern {
+        let plain = Pattern.sequence([.text("\""), content, .text("\"")])
+        guard leadingSpace else { return plain }
+        let spaced = Pattern.sequence([.text("\" "), content, .text("\"")])
+        return mayBeEmpty ? .choice([.text("\"\""), spaced]) : spaced
     }
 
     /// RFC 3339, RFC 5321 (the usual part), RFC 1123, RFC 2673, RFC 4291, RFC 4122.

@@ -52,7 +52,9 @@ public struct ChatCall: Sendable {
                         ("type", .string("json_schema")),
                         (
                             "json_schema",
-                            .object([("name", .string("answer")), ("schema", schema), ("strict", .bool(true))])
+                            .object([
+                                ("name", .string("answer")), ("schema", schema), ("strict", .bool(schema.isStrict)),
+                            ])
                         ),
                     ])
                 ))
@@ -66,5 +68,23 @@ public struct ChatCall: Sendable {
             members.append(("stream_options", .object([("include_usage", .bool(true))])))
         }
         return JSONValue.object(members).text
+    }
+}
+
+extension JSONValue {
+    /// Whether a schema is one that OpenAI's `strict` takes: every object names all its keys, requires them and allows no
+    /// others.
+    fileprivate var isStrict: Bool {
+        switch self {
+        case .array(let values): return values.allSatisfy(\.isStrict)
+        case .object(let members):
+            if self["type"] == .string("object") || self["properties"] != nil {
+                guard self["additionalProperties"] == .bool(false), case .object(let properties)? = self["properties"],
+                    case .array(let required)? = self["required"], required.count == properties.count
+                else { return false }
+            }
+            return members.allSatisfy { $0.key == "enum" || $0.key == "const" || $0.value.isStrict }
+        default: return true
+        }
     }
 }

@@ -1,4 +1,4 @@
-internal import Tokenizers
+public import Tokenizers
 
 /// What an endpoint can do, as far as asking it tells.
 public struct EndpointCapabilities: Sendable, Hashable, Codable {
@@ -6,6 +6,8 @@ public struct EndpointCapabilities: Sendable, Hashable, Codable {
     public var topLogProbabilities: Int?
     /// `response_format` of type `json_object`.
     public var jsonObject = false
+    /// `response_format` of type `json_schema` with the task's schema; nil: not asked.
+    public var jsonSchema: Bool?
     /// `seed` is accepted; that it is heeded cannot be told from outside.
     public var seed = false
     /// `temperature` 0 is accepted.
@@ -33,6 +35,7 @@ public struct EndpointCapabilities: Sendable, Hashable, Codable {
         } else {
             call.topLogProbabilities = nil
         }
+        if case .jsonSchema = call.format, jsonSchema == false { call.format = .jsonObject }
         if case .jsonObject = call.format, !jsonObject { call.format = .text }
         if !seed { call.seed = nil }
         if !temperature { call.temperature = nil }
@@ -93,6 +96,27 @@ extension EndpointClient {
                 removals[place].remove(&found)
             }
         }
+    }
+}
+
+extension EndpointClient {
+    /// Finds out whether the endpoint takes a schema, with one short call.
+    ///
+    /// - Parameter known: what ``probe()`` found; what this finds is added to it, its calls and tokens are these alone.
+    /// - Throws: ``EndpointError`` when the endpoint does not answer.
+    public func probe(_ schema: JSONValue, _ known: EndpointCapabilities) async throws -> EndpointCapabilities {
+        var found = known
+        (found.calls, found.promptTokens, found.completionTokens, found.jsonSchema) = (1, 0, 0, nil)
+        var call = ChatCall(messages: [.init(role: "user", content: "Give an example.")], maximumTokens: 16)
+        call.format = .jsonSchema(schema)
+        do {
+            let answer = try await self.answer(found.adapting(call)).answer
+            (found.promptTokens, found.completionTokens) = (answer.promptTokens, answer.completionTokens)
+            found.jsonSchema = true
+        } catch let error as EndpointError where error.code == .refused {
+            found.jsonSchema = false
+        }
+        return found
     }
 }
 
