@@ -158,7 +158,7 @@ struct ConstraintTests {
 
     /// Keys that a schema has are told from others, however many there are.
     @Test func otherKeysAreNoneOfTheSchemas() throws {
-        let names = (0..<150).map { "a_rather_long_key_\($0)" } + ["é", "é\"b", "x/y", ""]
+        let names = (0..<30).map { "a_rather_long_key_\($0)" } + ["é", "é\"b", "x/y", ""]
         let properties = names.map { "\(JSONValue.string($0).text):{\"type\":\"integer\"}" }
         let constraint = try schema(#"{"type":"object","properties":{\#(properties.joined(separator: ","))}}"#)
         for name in names {
