@@ -39,12 +39,12 @@ struct MetricsFileTests {
         var rollback: Rollback?
     }
 
-    private let folder: URL
+    private let temporary: TemporaryFolder
+    private var folder: URL { temporary.url }
     private var metrics: URL { folder.appendingPathComponent("metrics.jsonl") }
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        temporary = try TemporaryFolder()
     }
 
     private func trainer(
@@ -70,7 +70,6 @@ struct MetricsFileTests {
     }
 
     @Test func aLineForEachPoint() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let trainer = try trainer()
         #expect(try trainer.run())
         let lines = try lines()
@@ -88,13 +87,11 @@ struct MetricsFileTests {
     }
 
     @Test func denseModelsHaveNoExperts() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         #expect(try trainer(TinyDecoder.dense()).run())
         #expect(try lines().allSatisfy { $0.experts == nil })
     }
 
     @Test func resumedRunsWriteNoStepTwice() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         #expect(try trainer(key: "another run").run())
         // Killed after update 8, in the middle of a line: the newest checkpoint is that of update 6.
         #expect(!(try trainer(observer: Stop(after: 6)).run()))
@@ -109,7 +106,6 @@ struct MetricsFileTests {
     }
 
     @Test func aRollbackTakesItsLinesBack() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         var visits = 0
         let data = TinyDecoder.copies(40)
         let trainer = try trainer { index, _ in
@@ -126,7 +122,6 @@ struct MetricsFileTests {
     }
 
     @Test func anUnusedExpertIsDead() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let c = TinyDecoder.experts()
         let parameters = TinyDecoder.parameters(c)
         // One token is all there is: two of four experts see it.

@@ -43,11 +43,11 @@ struct RollbackTests {
         }
     }
 
-    private let folder: URL
+    private let temporary: TemporaryFolder
+    private var folder: URL { temporary.url }
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        temporary = try TemporaryFolder()
     }
 
     private func withWeight(_ weight: Float) -> (TrainingSequence) -> TrainingSequence {
@@ -76,7 +76,6 @@ struct RollbackTests {
     private func parameters() -> Parameters { TinyDecoder.parameters(TinyDecoder.experts()) }
 
     @Test func anInfiniteLossIsRolledBackOnce() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let data = TinyDecoder.copies(40)
         let checkpoint = folder.appendingPathComponent("state.bin")
         // The fourth sequence of update 8.
@@ -104,7 +103,6 @@ struct RollbackTests {
     }
 
     @Test func aSecondDivergenceIsAnError() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let spoiler = Spoiler(59..<1000, TinyDecoder.copies(40), withWeight(.nan))
         let trainer = try trainer(
             parameters(), checkpoint: folder.appendingPathComponent("state.bin"), spoiler: spoiler)
@@ -122,7 +120,6 @@ struct RollbackTests {
     }
 
     @Test func rolledBackAndResumedIsUninterruptedBitForBit() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let data = TinyDecoder.copies(40)
         let whole = parameters()
         let uninterrupted = try trainer(
@@ -146,7 +143,6 @@ struct RollbackTests {
     }
 
     @Test func aLossThatRunsAwayIsRolledBack() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let spoiler = Spoiler(8 * 280..<8 * 285, TinyDecoder.copies(40)) { sequence in
             var sequence = sequence
             sequence.targets = sequence.targets.map { _ in .only(20) }
@@ -172,7 +168,6 @@ struct RollbackTests {
     }
 
     @Test func aStateWithABrokenWeightIsNoGoodState() throws {
-        defer { try? FileManager.default.removeItem(at: folder) }
         let checkpoint = folder.appendingPathComponent("state.bin")
         let broken = parameters()
         let name = "model.layers.0.self_attn.o_proj.weight"
