@@ -48,8 +48,8 @@ package struct TaskDialogue: Sendable {
     }
 
     package func read(_ result: GenerationResult) -> TaskAnswer {
-        var output = format.answer(result.tokens, tokenizer: tokenizer)
-        if format.kind == .label, let choice = result.choice { output = format.labels[choice] }
+        let choice = format.kind == .label ? result.choice : nil
+        let output = choice.map { format.labels[$0] } ?? format.answer(result.tokens, tokenizer: tokenizer)
         let isOpen = result.finish == .stop && result.tokens.last != end
         return TaskAnswer(
             output: output, confidence: result.probability, inputTokens: result.promptTokens,

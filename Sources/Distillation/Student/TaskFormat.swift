@@ -4,8 +4,9 @@ internal import Tokenizers
 /// How a task's requests and answers are written in tokens, for a model that does nothing else.
 ///
 /// A request is `start input end`, the answer follows, and `end` closes it. A label is one token of its own,
-/// written `→label`; a set of labels is theirs, in the order of the task's. Inputs, texts and the strings of JSON answers begin with a space, so that a word is the same tokens
-/// wherever it stands: copying one is then copying its tokens. Stored with the model as `understudy.json`.
+/// written `→label`; a set of labels is theirs, in the order of the task's. Inputs, texts and the strings of JSON answers
+/// begin with a space, so that a word is the same tokens wherever it stands: copying one is then copying its tokens.
+/// Stored with the model as `understudy.json`.
 package struct TaskFormat: Sendable, Hashable, Codable {
     package var kind: TaskDefinition.OutputKind
     package var labels: [String]
