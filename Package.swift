@@ -88,6 +88,7 @@ let package = Package(
                 "Distributed", "OpenAI", "Service",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),
         .testTarget(
@@ -104,18 +105,18 @@ let package = Package(
             name: "LanguageModelsTests", dependencies: ["CKernels", "LanguageModels", "Tensors", "Tokenizers"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "TrainingTests", dependencies: ["LanguageModels", "Tensors", "Training"],
+            name: "TrainingTests", dependencies: ["LanguageModels", "Tensors", "TestSupport", "Training"],
             exclude: ["divergences.json", "llama.json", "qwen2_moe.json"],
             swiftSettings: swiftSettings
         ),
         .testTarget(
             name: "DistillationTests",
             dependencies: [
-                "Distillation", "Inference", "LanguageModels", "OpenAI", "Tensors", "Tokenizers", "Training",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "Distillation", "Inference", "LanguageModels", "OpenAI", "Tensors", "TestSupport", "Tokenizers",
+                "Training", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ServiceTests", dependencies: ["Distillation", "OpenAI", "Service", "Tokenizers"],
+            name: "ServiceTests", dependencies: ["Distillation", "OpenAI", "Service", "TestSupport", "Tokenizers"],
             swiftSettings: swiftSettings),
     ]
 )

@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import Inference
 import OpenAI
+import TestSupport
 import Testing
 import Tokenizers
 

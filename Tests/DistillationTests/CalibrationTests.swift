@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 
 @Suite struct CalibrationTests {

@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import OpenAI
+import TestSupport
 import Testing
 import Tokenizers
 
@@ -34,15 +35,16 @@ import Tokenizers
     }
 }
 
+/// What an endpoint answered.
+func chatAnswer(_ text: String, finish: String? = "stop") -> ChatAnswer {
+    var answer = ChatAnswer()
+    answer.text = text
+    answer.finishReason = finish
+    return answer
+}
+
 @Suite struct EndpointAnswerReaderTests {
     private let labels = ["card_arrival", "card_arrival_late", "refund", "not", "lost_card"]
-
-    private func answer(_ text: String, finish: String? = "stop") -> ChatAnswer {
-        var answer = ChatAnswer()
-        answer.text = text
-        answer.finishReason = finish
-        return answer
-    }
 
     @Test(arguments: [
         ("refund", "refund", false), (" refund\n", "refund", false), ("Refund.", "refund", true),
@@ -52,7 +54,7 @@ import Tokenizers
         ("card_arival", "card_arrival", true),
     ])
     func labelsAreFound(text: String, label: String, isRepaired: Bool) {
-        let reading = EndpointAnswerReader(kind: .label, labels: labels).read(answer(text))
+        let reading = EndpointAnswerReader(kind: .label, labels: labels).read(chatAnswer(text))
         #expect(reading?.output == label)
         #expect(reading?.isRepaired == isRepaired)
         #expect(reading?.confidence == 1)
@@ -62,7 +64,7 @@ import Tokenizers
         "", "either refund or lost_card", "I cannot tell what this customer wants.", "banana", "{\"a\": [\"x\"]}",
     ])
     func whatIsNoLabelIsNone(text: String) {
-        #expect(EndpointAnswerReader(kind: .label, labels: labels).read(answer(text)) == nil)
+        #expect(EndpointAnswerReader(kind: .label, labels: labels).read(chatAnswer(text)) == nil)
     }
 
     @Test(arguments: [
@@ -71,22 +73,22 @@ import Tokenizers
         ("[1] is not it? {\"a\": 1}", "[1]"),
     ])
     func jsonIsFound(text: String, json: String) {
-        #expect(EndpointAnswerReader(kind: .json, labels: []).read(answer(text))?.output == json)
+        #expect(EndpointAnswerReader(kind: .json, labels: []).read(chatAnswer(text))?.output == json)
     }
 
     @Test func whatWasCutOffIsNoAnswer() {
         let json = EndpointAnswerReader(kind: .json, labels: [])
-        #expect(json.read(answer(#"{"a": {"b": 2}"#, finish: "length")) == nil)
-        #expect(json.read(answer(#"{"a": "b"#)) == nil)
-        #expect(json.read(answer(String(repeating: "[", count: 100_000))) == nil)
-        #expect(EndpointAnswerReader(kind: .text, labels: []).read(answer("half a", finish: "length")) == nil)
-        #expect(EndpointAnswerReader(kind: .text, labels: []).read(answer("all", finish: "content_filter")) == nil)
+        #expect(json.read(chatAnswer(#"{"a": {"b": 2}"#, finish: "length")) == nil)
+        #expect(json.read(chatAnswer(#"{"a": "b"#)) == nil)
+        #expect(json.read(chatAnswer(String(repeating: "[", count: 100_000))) == nil)
+        #expect(EndpointAnswerReader(kind: .text, labels: []).read(chatAnswer("half a", finish: "length")) == nil)
+        #expect(EndpointAnswerReader(kind: .text, labels: []).read(chatAnswer("all", finish: "content_filter")) == nil)
     }
 
     /// "card" leads to three labels, of which the second token takes one; "ref" and "not" go other ways.
     @Test func alternativesBecomeADistribution() throws {
         func p(_ value: Double) -> Double { log(value) }
-        var given = answer("card_arrival")
+        var given = chatAnswer("card_arrival")
         given.tokens = [
             .init(
                 text: "card", logProbability: p(0.7),

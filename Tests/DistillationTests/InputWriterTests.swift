@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import LanguageModels
 import Tensors
+import TestSupport
 import Testing
 
 /// Inputs that a model writes after those of the gold.

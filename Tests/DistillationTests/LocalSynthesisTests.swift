@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import LanguageModels
+import TestSupport
 import Testing
 
 /// A small model that continues lists, where it was fetched.

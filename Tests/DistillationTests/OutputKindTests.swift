@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import OpenAI
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 
@@ -172,13 +173,6 @@ import Tokenizers
 
     // MARK: Teachers
 
-    private func answer(_ text: String, finish: String? = "stop") -> ChatAnswer {
-        var answer = ChatAnswer()
-        answer.text = text
-        answer.finishReason = finish
-        return answer
-    }
-
     @Test(arguments: [
         (#"["refund", "lost_card"]"#, #"["lost_card","refund"]"#), ("[]", "[]"), ("None.", "[]"),
         ("```json\n[\"Lost card\",]\n```", #"["lost_card"]"#), (#"{"labels": ["refund"]}"#, #"["refund"]"#),
@@ -186,22 +180,22 @@ import Tokenizers
     ])
     func setsAreFound(text: String, output: String) {
         let reader = EndpointAnswerReader(kind: .labels, labels: ["lost_card", "refund"])
-        #expect(reader.read(answer(text))?.output == output)
+        #expect(reader.read(chatAnswer(text))?.output == output)
     }
 
     @Test(arguments: ["", "I cannot tell what this customer wants, sorry", #"["refund", "banana"]"#, "[1]"])
     func whatIsNoSetIsNoAnswer(text: String) {
         let reader = EndpointAnswerReader(kind: .labels, labels: ["lost_card", "refund"])
-        #expect(reader.read(answer(text)) == nil)
+        #expect(reader.read(chatAnswer(text)) == nil)
     }
 
     @Test func callsAreFoundWrittenOrMade() throws {
         let reader = EndpointAnswerReader(kind: .tool, labels: [])
         let expected = #"{"name":"f","arguments":{"x":1}}"#
-        #expect(reader.read(answer("Sure: {\"name\": \"f\", \"arguments\": {\"x\": 1,}}"))?.output == expected)
-        #expect(reader.read(answer(#"{"function": {"name": "f", "arguments": "{\"x\": 1}"}}"#))?.output == expected)
-        #expect(reader.read(answer(#"{"x": 1}"#)) == nil)
-        var made = answer("", finish: "tool_calls")
+        #expect(reader.read(chatAnswer("Sure: {\"name\": \"f\", \"arguments\": {\"x\": 1,}}"))?.output == expected)
+        #expect(reader.read(chatAnswer(#"{"function": {"name": "f", "arguments": "{\"x\": 1}"}}"#))?.output == expected)
+        #expect(reader.read(chatAnswer(#"{"x": 1}"#)) == nil)
+        var made = chatAnswer("", finish: "tool_calls")
         made.toolCalls = [.init(name: "f", arguments: #"{"x": 1}"#)]
         #expect(reader.read(made)?.output == expected)
         made.toolCalls.append(made.toolCalls[0])

@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import LanguageModels
 import Tensors
+import TestSupport
 import Testing
 import Training
 
@@ -28,7 +29,7 @@ struct StudentStartTests {
             ("start: grow", "carve, upcycle, scratch, package"), ("start: scratch, width: 16", "from 32"),
             ("start: package", "'student.package' is missing"),
             ("start: package, package: a, layers: 2", "whose shape stays"),
-            ("start: package, package: a", "names 'a', which is no student package"),
+            ("start: package, package: a", "a: not a student package: there is no understudy.json in it"),
             ("package: a", "is for student.start package"),
             ("width: 64", "is for student.start scratch"),
             ("experts: {copies: 2}", "is for student.start upcycle"),
@@ -112,6 +113,21 @@ struct StudentStartTests {
         try folder.write(([gold] + rows).joined(separator: "\n"), "gold.jsonl")
         let third = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
         #expect(try StudentPackage(folder: third.package).format.labels == ["fresh", "hot", "other"])
+
+        // A token that the model has no row for.
+        let tokenizer = earlier.appendingPathComponent("tokenizer.json")
+        var json = try #require(JSONSerialization.jsonObject(with: Data(contentsOf: tokenizer)) as? [String: Any])
+        var added = try #require(json["added_tokens"] as? [[String: Any]])
+        var token = try #require(added.last)
+        token["id"] = try openModel(earlier.path).configuration.vocabularySize
+        token["content"] = "→fresh"
+        added.append(token)
+        json["added_tokens"] = added
+        try JSONSerialization.data(withJSONObject: json).write(to: tokenizer)
+        let error = await #expect(throws: TaskError.self) {
+            try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+        }
+        #expect(error?.message.hasPrefix("its tokenizer has") == true, "\(error.map { "\($0)" } ?? "")")
 
         try FileManager.default.removeItem(at: earlier)
         await #expect(throws: TaskError.self) {

@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Tensors
+import TestSupport
 import Testing
 import Tokenizers
 
@@ -106,6 +107,21 @@ struct TaskRunTests {
         #expect(second.stages.map(\.reused) == [true, true, true, true, true, false, false, true, false, false, false])
         let three = try #require(more.certificate.systems.adaptedTeacher)
         #expect(three.parameters * 2 == two.parameters * 3)
+    }
+
+    /// Where there are few texts, inputs are written for the teacher to answer, unless somebody says otherwise or there is
+    /// little time.
+    @Test(arguments: [("", nil, 8), ("written: 0, ", nil, 7), ("", 1, 7)] as [(String, Double?, Int)])
+    func fewTextsGetMoreInputs(written: String, minutes: Double?, stages: Int) async throws {
+        let folder = try folder(kind: "text", teacher: true) { "\"\($0.prefix(4))\"" }
+        let file = folder.url.appendingPathComponent("task.yaml")
+        let yaml = try String(contentsOf: file, encoding: .utf8)
+        try folder.write(yaml.replacing("data: {inputs", with: "data: {\(written)inputs"), "task.yaml")
+        let observer = Quiet()
+        let options = RunOptions(minutes: minutes, threads: 2)
+        _ = try await TaskRun(folder: folder.url, options: options, observer: observer).run()
+        #expect(observer.stages.count == stages)
+        #expect(observer.stages.contains { $0.summary.hasSuffix(" written") } == (stages == 8))
     }
 
     @Test(arguments: ["label", "text"])

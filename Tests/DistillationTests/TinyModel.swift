@@ -33,19 +33,3 @@ enum TinyModel {
         try GGUFModelWriter.write(contents, type: .f32, to: path)
     }
 }
-
-/// A folder that goes away with the value.
-final class TemporaryFolder {
-    let url: URL
-
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appendingPathComponent("understudy-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(at: url) }
-
-    func write(_ text: String, _ name: String) throws {
-        try Data(text.utf8).write(to: url.appendingPathComponent(name))
-    }
-}

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A task of two labels on a tiny model.
 enum TinyTask {

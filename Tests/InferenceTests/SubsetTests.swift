@@ -5,13 +5,15 @@ import Testing
 
 /// Choosing among all subsets of a list of tokens.
 struct SubsetTests {
-    private static let model = try! TinyModels.model()
+    private let model: LanguageModel
     private static let members: [Int32] = [70, 65, 90, 80]
     private static let end: Int32 = 2
 
+    init() throws { model = try TinyModels.model() }
+
     private func answers(_ requests: [GenerationRequest]) throws -> [GenerationResult] {
         try BatchEngine(
-            model: Self.model, configuration: .init(maximumSequences: 8, maximumBatchTokens: 64), pool: TinyModels.pool
+            model: model, configuration: .init(maximumSequences: 8, maximumBatchTokens: 64), pool: TinyModels.pool
         ).answer(requests)
     }
 

@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Service
+import TestSupport
 import Testing
 
 /// Teachers behind an endpoint that answer with sets of labels and under schemas.
@@ -9,7 +10,7 @@ import Testing
     private func label(
         _ output: String, gold: String, answers: [String], chatty: Double = 0, schema: String? = nil
     ) async throws -> (labels: Int, notes: [String]) {
-        let folder = try Folder()
+        let folder = try TemporaryFolder()
         if let schema { try folder.write(schema, "schema.json") }
         try folder.write(
             (0..<4).map { "{\"input\":\"gold \($0)\",\"output\":\(gold)}" }.joined(separator: "\n"), "gold.jsonl")

@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Service
+import TestSupport
 import Testing
 
 #if canImport(FoundationNetworking)
@@ -8,8 +9,8 @@ import Testing
 #endif
 
 @Suite(.serialized) struct ReviewServerTests {
-    private func folder() throws -> Folder {
-        let folder = try Folder()
+    private func folder() throws -> TemporaryFolder {
+        let folder = try TemporaryFolder()
         var rows: [String] = []
         for number in 0..<60 {
             let isCard = number % 2 == 0

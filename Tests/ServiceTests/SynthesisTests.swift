@@ -1,6 +1,7 @@
 import Distillation
 import Foundation
 import Service
+import TestSupport
 import Testing
 
 /// Rows made up by a simulated teacher on a bad day.
@@ -12,7 +13,7 @@ import Testing
         func note(_ text: String) {}
     }
 
-    private func write(_ folder: Folder, url: URL, budget: String) throws {
+    private func write(_ folder: TemporaryFolder, url: URL, budget: String) throws {
         let colours = ["red", "blue", "green", "brown", "white", "black", "pink", "grey", "gold", "teal"]
         let rows = colours.flatMap { colour in
             ["is the \(colour) box heavy", "where is the \(colour) box now"].enumerated().map {
@@ -34,7 +35,7 @@ import Testing
     }
 
     /// What the simulated teacher makes up for every request that may come, and its answers to that.
-    private func script(_ folder: Folder) throws -> [String: String] {
+    private func script(_ folder: TemporaryFolder) throws -> [String: String] {
         let task = try TaskDefinition(folder: folder.url)
         var plain = task
         plain.synthesis = nil
@@ -62,7 +63,7 @@ import Testing
     }
 
     @Test func everythingIsPaidOnceThroughFaultsAndBudgets() async throws {
-        let folder = try Folder()
+        let folder = try TemporaryFolder()
         try write(folder, url: URL(string: "http://127.0.0.1:1/v1")!, budget: "")
         let answers = try script(folder)
         try await withSimulator {

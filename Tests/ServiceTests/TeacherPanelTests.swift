@@ -3,6 +3,7 @@ import Foundation
 import OpenAI
 import Service
 import Synchronization
+import TestSupport
 import Testing
 
 /// Keeps what a run says.
@@ -18,13 +19,13 @@ final class Notes: RunObserver, Sendable {
 
 /// A task whose right answers are known, and teachers that err as often as they are told.
 struct TaughtTask {
-    let folder: Folder
+    let folder: TemporaryFolder
     let truth: [String: String]
     static let labels = ["arrival", "balance", "closing", "dispute", "exchange"]
 
     /// - Parameter inputs: how many; each has words that tell its label.
     init(inputs: Int, validation: Int) throws {
-        folder = try Folder()
+        folder = try TemporaryFolder()
         var rows: [(String, String)] = []
         for number in 0..<(20 + validation + inputs + 10) {
             let label = Self.labels[(number &* 7 + number / 5) % Self.labels.count]

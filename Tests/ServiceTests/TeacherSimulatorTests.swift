@@ -2,24 +2,9 @@ import Distillation
 import Foundation
 import OpenAI
 import Service
+import TestSupport
 import Testing
 import Tokenizers
-
-/// A folder that goes away with the value.
-final class Folder: Sendable {
-    let url: URL
-
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appendingPathComponent("understudy-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(at: url) }
-
-    func write(_ text: String, _ name: String) throws {
-        try Data(text.utf8).write(to: url.appendingPathComponent(name))
-    }
-}
 
 /// Runs a simulator for as long as `body` takes.
 func withSimulator<Value: Sendable>(
@@ -216,7 +201,7 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
     }
 
     @Test func killedAgainAndAgainNothingIsPaidTwice() async throws {
-        let folder = try Folder()
+        let folder = try TemporaryFolder()
         try await withSimulator(faults) { simulator, url in
             var cutOff = 0
             for milliseconds in [150, 250, 350, 450, 550] {
@@ -256,7 +241,7 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
     }
 
     @Test func theBudgetIsKept() async throws {
-        let folder = try Folder()
+        let folder = try TemporaryFolder()
         try await withSimulator(faults) { simulator, url in
             let (teacher, workspace) = try Self.teacher(
                 folder.url.path, url.absoluteString, budget: "{requests: 100, usd: 10}")
@@ -266,7 +251,7 @@ private func question(_ text: String, streams: Bool) -> ChatCall {
             let totals = try workspace.callTotals()
             #expect(totals.answered + totals.lost <= 100 && simulator.statistics.answered <= 100)
         }
-        let poor = try Folder()
+        let poor = try TemporaryFolder()
         try await withSimulator(faults) { simulator, url in
             let (teacher, workspace) = try Self.teacher(poor.url.path, url.absoluteString, budget: "{usd: 0.01}")
             let outcome = try await teacher.ask(Self.inputs) { _ in }

@@ -43,10 +43,12 @@ package struct LinearClassifier: Baseline {
         let count = words.count + characters.count + 1
         let labels = Set(answers.joined()).sorted()
         let rows = inputs.map { [words, characters] in Self.row($0, words, characters) }
+        let numbers = Dictionary(uniqueKeysWithValues: labels.enumerated().map { ($1, $0) })
+        let classes = answers.map { $0.map { numbers[$0]! } }
         let squares = rows.map { $0.values.reduce(0) { $0 + $1 * $1 } }
-        weights = labels.map { label in
+        weights = labels.indices.map { label in
             LinearClassifier.fit(
-                rows, squares: squares, isPositive: answers.map { $0.contains(label) }, count: count, seed: seed)
+                rows, squares: squares, isPositive: classes.map { $0.contains(label) }, count: count, seed: seed)
         }
         self.labels = labels
     }

@@ -156,11 +156,13 @@ extension TaskRun {
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says
-    /// hardly more than the gold itself.
+    /// hardly more than the gold itself; not where the run's time is limited, in which hardly any would be answered.
     var writtenCount: Int {
         if let written = task.written { return written }
         let rows = data.train.count + data.inputs.count
-        guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows else { return 0 }
+        guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows, options.minutes == nil else {
+            return 0
+        }
         return max(0, data.train.count - data.inputs.count)
     }
 

@@ -85,14 +85,10 @@ extension TaskRun {
     private func localTeacher(
         _ name: String, _ task: TaskDefinition, _ data: Dataset
     ) throws -> LocalSynthesisTeacher {
-        let model = try LanguageModel(contentsOf: try store.resolve(name), pool: pool)
-        let teacher = try PromptedTeacher(
-            model: model, task: task, labels: data.labels,
-            examples: PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6),
-            schema: data.inferredSchema, pool: pool)
+        let teacher = try prompted(name)
         let key = try key("synthesize") {
             $0.add("model", try modelKey(name))
-            $0.add("instruction", task.instruction)
+            addPrompt(to: &$0)
             $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
         }

@@ -11,14 +11,14 @@ extension TaskRun {
         let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
         let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
         return try PromptedTeacher(
-            model: model, task: task, labels: data.labels, examples: examples, schema: data.inferredSchema,
+            model: model, task: task, labels: data.labels, examples: examples, schema: data.inferredSchema(task),
             pool: pool)
     }
 
     func promptedRun(_ teacher: String) async throws -> SystemRun {
         let key = try key("teacher") {
             $0.add("model", try modelKey(teacher))
-            $0.add("instruction", task.instruction)
+            addPrompt(to: &$0)
             $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
             $0.add("test", data.testKey)
@@ -38,7 +38,7 @@ extension TaskRun {
         return try await withTeachers { asking in
             let key = try key("teacher") {
                 try addTeachers(to: &$0)
-                $0.add("instruction", task.instruction)
+                addPrompt(to: &$0)
                 $0.add("labels", data.labels)
                 $0.add("train", data.trainKey)
                 $0.add("test", data.testKey)
@@ -115,7 +115,7 @@ extension TaskRun {
         let key = try key("label") {
             try addTeachers(to: &$0)
             try $0.add("budget", encoding: task.budget)
-            $0.add("instruction", task.instruction)
+            addPrompt(to: &$0)
             $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
             $0.add("inputs", inputs)

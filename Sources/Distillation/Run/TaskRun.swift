@@ -141,10 +141,15 @@ public final class TaskRun {
             builder.add("kind", task.kind.rawValue)
             if task.kind == .labels { builder.add("order", data.labels) }
             if let schema = task.schema { builder.add("schema", schema.rawValue) }
-            if let descriptions = task.descriptions {
-                builder.add("descriptions", descriptions.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] })
-            }
             try add(&builder)
+        }
+    }
+
+    /// What a teacher that is not adapted is told.
+    func addPrompt(to builder: inout ContentKey.Builder) {
+        builder.add("instruction", task.instruction)
+        if let descriptions = task.descriptions {
+            builder.add("descriptions", descriptions.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] })
         }
     }
 
@@ -274,7 +279,7 @@ public final class TaskRun {
     private func labelPrompted(_ teacher: String) async throws -> Labels {
         let key = try key("label") {
             $0.add("model", try modelKey(teacher))
-            $0.add("instruction", task.instruction)
+            addPrompt(to: &$0)
             $0.add("train", data.trainKey)
             $0.add("inputs", data.inputs)
         }

@@ -24,6 +24,10 @@ struct PackageStart {
             throw TaskError("a student of the family \(shape.family.rawValue) can't be gone on from", file: folder.path)
         }
         let own = try Tokenizer(TokenizerDefinition(source.tokenizerSource))
+        guard own.vocabularySize <= shape.vocabularySize else {
+            throw TaskError(
+                "its tokenizer has \(own.vocabularySize) tokens, its model \(shape.vocabularySize)", file: folder.path)
+        }
         origins = vocabulary.origins(in: own)
         shape.vocabularySize = origins.count
         configuration = shape

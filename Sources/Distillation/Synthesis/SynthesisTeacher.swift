@@ -131,7 +131,7 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
             task.kind == .label
             ? Dictionary(grouping: data.train.filter { !$0.input.contains("\n") }, by: \.output)
                 .mapValues { $0.map(\.input) } : [:]
-        answers = (task.schema ?? data.inferredSchema)?.value.movingReferences(
+        answers = (task.schema ?? data.inferredSchema(task))?.value.movingReferences(
             from: "#", to: "#/properties/rows/items/properties/output")
         judge = task.kind == .label ? LocalJudge(data, seed: UInt64(task.training.seed)) : nil
         self.workspace = workspace

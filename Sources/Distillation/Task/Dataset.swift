@@ -23,9 +23,6 @@ public struct Dataset: Sendable {
     package private(set) var synthetic: [SyntheticRow] = []
     /// Labels in their order; empty unless answers are made of labels.
     public var labels: [String] = []
-    /// What JSON answers look like, guessed from those to learn from where the task does not say it; nil: nothing is
-    /// known.
-    package private(set) var inferredSchema: AnswerSchema?
     /// What was left out, and why, in words for the report.
     public var notes: [String] = []
 
@@ -87,7 +84,6 @@ public struct Dataset: Sendable {
         }
         if test.isEmpty { cutTest(seed: task.training.seed) }
         if validation.isEmpty { cutValidation(seed: task.training.seed) }
-        if task.kind.isJSON, task.schema == nil { inferredSchema = SchemaInference.schema(train) }
         try addSynthetic(task)
     }
 
@@ -132,6 +128,12 @@ public struct Dataset: Sendable {
                 "\(rows.count - synthetic.count) synthetic rows were left out: they are known, or near the test or validation set"
             )
         }
+    }
+
+    /// What JSON answers look like, guessed from those to learn from where the task does not say it; nil: nothing is
+    /// known.
+    func inferredSchema(_ task: TaskDefinition) -> AnswerSchema? {
+        task.kind.isJSON && task.schema == nil ? SchemaInference.schema(train) : nil
     }
 
     /// What answers to learn from must be.

@@ -39,10 +39,8 @@ extension TaskReader {
                     "'student.package' is missing: the folder of the student to go on from", file: file,
                     line: student?.line)
             }
-            guard (try? StudentPackage(folder: task.url(package))) != nil else {
-                throw TaskError(
-                    "'student.package' names '\(package)', which is no student package", file: file, line: student?.line
-                )
+            do { _ = try StudentPackage(folder: task.url(package)) } catch let failure as TaskError {
+                throw TaskError("'student.package': \(failure)", file: file, line: student?.line)
             }
             task.student.package = package
         }

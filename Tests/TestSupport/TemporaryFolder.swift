@@ -1,13 +1,17 @@
-import Foundation
+package import Foundation
 
 /// A folder that goes away with the value.
-final class TemporaryFolder {
-    let url: URL
+package final class TemporaryFolder: Sendable {
+    package let url: URL
 
-    init() throws {
+    package init() throws {
         url = FileManager.default.temporaryDirectory.appendingPathComponent("understudy-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     }
 
     deinit { try? FileManager.default.removeItem(at: url) }
+
+    package func write(_ text: String, _ name: String) throws {
+        try Data(text.utf8).write(to: url.appendingPathComponent(name))
+    }
 }
