@@ -2,6 +2,7 @@ import Distillation
 import Foundation
 import OpenAI
 import Service
+import TestSupport
 import Testing
 
 /// Asking in batches: everything is answered once, whatever goes wrong on the way.
