@@ -186,7 +186,7 @@ func chatAnswer(_ text: String, finish: String? = "stop") -> ChatAnswer {
 
 @Suite struct CallAccountTests {
     @Test func theAccountKeepsWhatEveryCallCost() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let writer = CallWriter(try Workspace(folder: folder.url))
         let key = ContentKey(of: "a")
         func call(_ id: Int64) -> CallChange {
@@ -207,7 +207,7 @@ func chatAnswer(_ text: String, finish: String? = "stop") -> ChatAnswer {
 
     /// Many writers at once: every change is made, in far fewer transactions than changes or as many.
     @Test func manyWriteAtOnce() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let writer = CallWriter(workspace)
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -1,20 +1,7 @@
 import Distillation
 import Foundation
+import TestSupport
 import Testing
-
-/// A folder that goes away with the value.
-final class WorkspaceFolder: Sendable {
-    let url: URL
-
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appendingPathComponent("understudy-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(at: url) }
-
-    func file(_ name: String) -> URL { url.appendingPathComponent(name) }
-}
 
 private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
 
@@ -26,7 +13,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func runsOnceForAKeyAlsoAfterReopening() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         var runs = 0
         for round in 0..<3 {
             let workspace = try Workspace(folder: folder.url)
@@ -42,7 +29,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func anotherKeyOrNameRunsAndTheFirstStaysStored() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         var log: [String] = []
         for (name, input) in [("label", "a"), ("label", "b"), ("train", "a"), ("label", "a"), ("label", "b")] {
@@ -60,7 +47,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func filesNamedAnywhereInTheOutputMustStillBeThere() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let (first, second) = (folder.file("model.bin"), folder.file("deep.bin"))
         var runs = 0
@@ -93,7 +80,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func aFileChangedInPlaceIsNoticed() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let file = folder.file("data.jsonl")
         try Data("one".utf8).write(to: file)
@@ -116,7 +103,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
 
     @Test func aFailedOrCancelledStageRunsAgain() async throws {
         struct Failure: Error, CustomStringConvertible { var description: String { "the teacher is away" } }
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         await #expect(throws: Failure.self) {
             _ = try await workspace.stage("label", key: key("a")) { () -> Int in throw Failure() }
@@ -132,7 +119,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func anOutputOfAnotherShapeRunsAgain() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         _ = try await workspace.stage("plan", key: key("a")) { "old shape" }
         let value = try await workspace.stage("plan", key: key("a")) { 5 }
@@ -144,14 +131,14 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func numbersThatJSONCannotHoldComeBack() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let value = try await workspace.stage("x", key: key("a")) { [Double.nan, .infinity, -.infinity, 1e-300] }
         #expect(value[0].isNaN && value[1] == .infinity && value[2] == -.infinity && value[3] == 1e-300)
     }
 
     @Test func theSameStageTwiceAtOnceIsRefused() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let value = try await workspace.stage("x", key: key("a")) {
             let error = await #expect(throws: WorkspaceError.self) {
@@ -205,7 +192,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
 
     @Test func answersAreStoredBeforeTheNextBatchIsAsked() async throws {
         struct Stop: Error {}
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let requests = ["a", "b", "a", "c", "d", "e"].map(key)
         var asked: [[Int]] = []
@@ -233,7 +220,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func aSpentBudgetLeavesTheRestUnanswered() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         let requests = (0..<10).map { key("\($0)") }
         let answers = try await workspace.answers(to: requests, batch: 4) { indices in
@@ -243,7 +230,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func curvesComeBackInOrderAndCanBeCutOff() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         try workspace.record(
             (0..<20).reversed().map { MetricValue(step: $0, name: "loss", value: 1 / Double($0 + 1)) }, run: "r")
@@ -261,7 +248,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func oneRunAtATimeButAnyNumberOfReaders() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         #expect(throws: WorkspaceError.self) { try Workspace(folder: folder.url, access: .reading) }
         do {
             let workspace = try Workspace(folder: folder.url)
@@ -278,7 +265,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func damageIsOneClearError() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         do {
             let workspace = try Workspace(folder: folder.url)
             try workspace.store((0..<200).map { StoredAnswer(request: key("\($0)"), body: Data(count: 500)) })
@@ -303,7 +290,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func mutatedDatabasesGiveErrorsNotCrashes() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         do {
             let workspace = try Workspace(folder: folder.url)
             try workspace.store((0..<40).map { StoredAnswer(request: key("\($0)"), body: Data(count: 300)) })
@@ -333,7 +320,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func aFullDiskIsOneClearErrorAndKeepsWhatWasStored() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url, maximumBytes: 200_000)
         try workspace.store([StoredAnswer(request: key("kept"), body: Data(count: 100))])
         let error = #expect(throws: WorkspaceError.self) {
@@ -346,7 +333,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func foldersThatCannotBeUsedAreOneClearError() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let file = folder.file("file")
         try Data().write(to: file)
         #expect(throws: WorkspaceError.self) { try Workspace(folder: file) }
@@ -360,7 +347,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
 
     @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/sqlite3")))
     func aNewerDatabaseIsRefused() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         do { _ = try Workspace(folder: folder.url) }
         let tool = Process()
         tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -376,7 +363,7 @@ private func key(_ text: String) -> ContentKey { ContentKey(of: text) }
     }
 
     @Test func hashingRefusesWhatIsNotARegularFile() throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let workspace = try Workspace(folder: folder.url)
         #expect(mkfifo(folder.file("pipe").path, 0o600) == 0)
         for path in [folder.file("pipe").path, folder.url.path, "/dev/zero", folder.file("nothing").path] {

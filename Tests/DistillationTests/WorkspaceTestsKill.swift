@@ -1,5 +1,6 @@
 import Distillation
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.serialized) struct WorkspaceKillTests {
@@ -9,7 +10,7 @@ import Testing
     /// leaves must be whole. The exit test runs its body in a process of its own.
     @Test(arguments: [3, 17, 31, 58, 90, 133, 170, 211])
     func killedAtAnyMomentItStaysConsistent(milliseconds: Int) async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         await #expect(processExitsWith: .signal(SIGKILL)) {
             [path = folder.url.path as String, milliseconds = milliseconds as Int] in
             let workspace = try Workspace(folder: URL(fileURLWithPath: path))
@@ -54,7 +55,7 @@ import Testing
     }
 
     @Test func aStageKilledInTheMiddleRunsAgain() async throws {
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         await #expect(processExitsWith: .signal(SIGKILL)) { [path = folder.url.path as String] in
             let workspace = try Workspace(folder: URL(fileURLWithPath: path))
             _ = try await workspace.stage("train", key: ContentKey(of: "a")) { () -> Int in
@@ -70,7 +71,7 @@ import Testing
 
     @Test func aWriteThatFailsLeavesTheOldFile() throws {
         struct Stop: Error {}
-        let folder = try WorkspaceFolder()
+        let folder = try TemporaryFolder()
         let file = folder.file("certificate.json")
         try AtomicFile.write("old", to: file)
         #expect(throws: Stop.self) {

@@ -11,7 +11,9 @@ package final class TemporaryFolder: Sendable {
 
     deinit { try? FileManager.default.removeItem(at: url) }
 
+    package func file(_ name: String) -> URL { url.appendingPathComponent(name) }
+
     package func write(_ text: String, _ name: String) throws {
-        try Data(text.utf8).write(to: url.appendingPathComponent(name))
+        try Data(text.utf8).write(to: file(name))
     }
 }
