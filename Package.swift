@@ -88,7 +88,9 @@ let package = Package(
                 "Distributed", "OpenAI", "Service",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["LanguageModels", "Tensors", "Tokenizers"], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),
         .testTarget(
@@ -116,7 +118,10 @@ let package = Package(
                 "Training", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ServiceTests", dependencies: ["Distillation", "OpenAI", "Service", "TestSupport", "Tokenizers"],
-            swiftSettings: swiftSettings),
+            name: "ServiceTests",
+            dependencies: [
+                "Distillation", "Inference", "LanguageModels", "OpenAI", "Service", "Tensors", "TestSupport",
+                "Tokenizers",
+            ], swiftSettings: swiftSettings),
     ]
 )

@@ -42,6 +42,10 @@ public struct ChatCompletionRequest: Sendable {
     public var fields: GenerationFields
     /// Log-probabilities of the answer's tokens, with so many alternatives; nil: none.
     public var topLogProbabilities: Int?
+    /// Whether `tools` offers any.
+    public var offersTools = false
+    /// Whether `tool_choice` is `none`.
+    public var forbidsTools = false
 
     /// - Throws: ``APIError`` naming the field that is wrong.
     public init(body: some Sequence<UInt8>) throws {
@@ -57,10 +61,14 @@ public struct ChatCompletionRequest: Sendable {
         } else if top != nil {
             throw APIError.invalid("'top_logprobs' needs 'logprobs' to be true.", parameter: "top_logprobs")
         }
-        for key in ["tools", "functions"] {
-            if case .array(let tools)? = reader.value(key), !tools.isEmpty {
-                throw APIError.invalid("'\(key)' is not supported.", parameter: key)
-            }
+        switch reader.value("tools") {
+        case nil, .null: break
+        case .array(let tools): offersTools = !tools.isEmpty
+        default: throw reader.wrong("tools", "a list of tools")
+        }
+        forbidsTools = reader.value("tool_choice")?.stringValue == "none"
+        if case .array(let functions)? = reader.value("functions"), !functions.isEmpty {
+            throw APIError.invalid("'functions' is not supported; 'tools' is its successor.", parameter: "functions")
         }
     }
 

@@ -59,13 +59,45 @@ public struct TokenLogProbability: Codable, Sendable, Hashable {
 
 /// The answer to a chat, whole (`chat.completion`) or a part of it (`chat.completion.chunk`).
 public struct ChatCompletion: Codable, Sendable {
+    /// A tool's call; in a part of an answer with its place among the calls.
+    public struct ToolCall: Codable, Sendable, Hashable {
+        public struct Function: Codable, Sendable, Hashable {
+            public var name: String
+            /// A JSON object as text.
+            public var arguments: String
+
+            public init(name: String, arguments: String) {
+                self.name = name
+                self.arguments = arguments
+            }
+        }
+
+        public var index: Int?
+        public var id: String
+        public var type = "function"
+        public var function: Function
+
+        public init(index: Int? = nil, id: String, function: Function) {
+            self.index = index
+            self.id = id
+            self.function = function
+        }
+    }
+
     public struct Message: Codable, Sendable, Hashable {
         public var role: String?
         public var content: String?
+        public var toolCalls: [ToolCall]?
 
-        public init(role: String? = nil, content: String? = nil) {
+        public init(role: String? = nil, content: String? = nil, toolCalls: [ToolCall]? = nil) {
             self.role = role
             self.content = content
+            self.toolCalls = toolCalls
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case role, content
+            case toolCalls = "tool_calls"
         }
     }
 

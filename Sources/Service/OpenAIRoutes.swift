@@ -95,10 +95,11 @@ public struct OpenAIRoutes: Sendable {
                     let text = self.model.text(part)
                     guard !text.isEmpty || wantsLogProbabilities else { return nil }
                     choices = [
-                        .init(index: index, delta: .init(content: text), logprobs: logprobs(part.progress))
+                        .init(
+                            index: index, delta: self.message(text, place: 0), logprobs: logprobs(part.progress))
                     ]
                 case .last(let index, let result):
-                    choices = [.init(index: index, delta: .init(), finishReason: Self.reason(result))]
+                    choices = [.init(index: index, delta: .init(), finishReason: self.model.reason(result))]
                 case .usage(let all): usage = all
                 }
                 return ChatCompletion(
@@ -108,14 +109,24 @@ public struct OpenAIRoutes: Sendable {
         }
         let answers = try await collect(requests)
         let choices = answers.enumerated().map { index, answer in
-            ChatCompletion.Choice(
-                index: index, message: .init(role: "assistant", content: answer.text),
-                logprobs: logprobs(answer.progress), finishReason: Self.reason(answer.result))
+            var message = message(answer.text)
+            message.role = "assistant"
+            return ChatCompletion.Choice(
+                index: index, message: message, logprobs: logprobs(answer.progress),
+                finishReason: model.reason(answer.result))
         }
         return try Self.json(
             ChatCompletion(
                 id: id, object: "chat.completion", created: created, model: model.id, choices: choices,
                 usage: Self.usage(answers.map(\.result), answersPerPrompt: requests.count)))
+    }
+
+    /// What a text shown says: itself, or a tool's call.
+    ///
+    /// - Parameter place: of the call among those of a streamed answer.
+    private func message(_ text: String, place: Int? = nil) -> ChatCompletion.Message {
+        guard let call = model.call(text) else { return .init(content: text) }
+        return .init(toolCalls: [.init(index: place, id: identifier("call_"), function: call)])
     }
 
     private func chatLogProbabilities(_ progress: GenerationProgress) -> [TokenLogProbability] {

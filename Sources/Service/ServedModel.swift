@@ -46,6 +46,13 @@ public struct ServedModel: Sendable {
     /// The requests of a chat, one for each answer asked for.
     func requests(_ chat: ChatCompletionRequest) throws -> [GenerationRequest] {
         var request: GenerationRequest
+        if chat.offersTools, !callsTools {
+            throw APIError.invalid("'tools' is not supported: this model calls none.", parameter: "tools")
+        }
+        if chat.forbidsTools, callsTools {
+            throw APIError.invalid(
+                "'tool_choice' must not be 'none': this student answers by calling a tool.", parameter: "tool_choice")
+        }
         if let dialogue {
             guard let input = chat.messages.last(where: { $0.role == "user" })?.content else {
                 throw APIError.invalid("A student needs a message of the role 'user'.", parameter: "messages")
@@ -115,6 +122,24 @@ public struct ServedModel: Sendable {
     func text(_ part: GenerationPart) -> String {
         guard let dialogue else { return part.text }
         return part.result.map { dialogue.read($0).output } ?? ""
+    }
+
+    /// Whether answers are calls of tools.
+    private var callsTools: Bool { dialogue?.format.kind == .tool }
+
+    /// The tool's call that a text shown is; nil where it is not one, or the model calls none.
+    func call(_ text: String) -> ChatCompletion.ToolCall.Function? {
+        guard callsTools, let value = try? JSONParser.parse(text.utf8), let call = ToolCall.call(value),
+            let name = call["name"]?.stringValue, let arguments = call["arguments"]
+        else { return nil }
+        return .init(name: name, arguments: arguments.text)
+    }
+
+    /// Why an answer ended, as chats report it.
+    func reason(_ result: GenerationResult) -> String {
+        guard result.finish == .stop else { return "length" }
+        guard callsTools, let dialogue else { return "stop" }
+        return call(dialogue.read(result).output) == nil ? "stop" : "tool_calls"
     }
 
     /// A token as text, with its bytes.

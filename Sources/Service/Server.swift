@@ -21,10 +21,13 @@ public struct Server: Sendable {
 
     /// Runs until the process is asked to end, and then until the answers under way are done.
     ///
-    /// - Parameter onReady: called with the port once requests can come.
+    /// - Parameters:
+    ///   - handlesSignals: whether SIGINT and SIGTERM end it.
+    ///   - onReady: called with the port once requests can come.
     /// - Throws: when the port is taken.
-    public func run(onReady: @escaping @Sendable (Int) -> Void) async throws {
-        try await LoopbackListener.run(router(), port: port, level: .warning, onReady: onReady)
+    public func run(handlesSignals: Bool = true, onReady: @escaping @Sendable (Int) -> Void) async throws {
+        try await LoopbackListener.run(
+            router(), port: port, level: .warning, handlesSignals: handlesSignals, onReady: onReady)
         await model.engine.shutDown()
     }
 }

@@ -68,10 +68,12 @@ struct TaskRunTests {
         let measured = try #require(systems.student.calibration)
         #expect(measured.after.bins.reduce(0) { $0 + $1.count } == 12 && measured.before.bins.count == 15)
         #expect(measured.source == "training" && measured.rows == 40)
+        let teachers = try #require(systems.adaptedTeacher?.calibration)
+        #expect(teachers.rows == 40 && teachers.after.bins.reduce(0) { $0 + $1.count } == 12)
         let calibration = try #require(try Calibration(package: outcome.package))
         #expect(calibration.method.rawValue == measured.method && calibration.temperature == measured.temperature)
         let page = try String(contentsOf: outcome.report, encoding: .utf8)
-        #expect(page.contains("expected calibration error"))
+        #expect(page.contains("expected calibration error") && page.contains("The teacher’s confidence"))
 
         let second = Quiet()
         let again = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: second).run()
@@ -107,6 +109,32 @@ struct TaskRunTests {
         #expect(second.stages.map(\.reused) == [true, true, true, true, true, false, false, true, false, false, false])
         let three = try #require(more.certificate.systems.adaptedTeacher)
         #expect(three.parameters * 2 == two.parameters * 3)
+    }
+
+    /// The teacher that answers for good may have learnt from what the ones before it said.
+    @Test func aTeacherOfLittleGoldLearnsFromItsOwnLabels() async throws {
+        let folder = try folder(kind: "label", teacher: true, answer: label)
+        let gold = try String(contentsOf: folder.file("gold.jsonl"), encoding: .utf8).split(separator: "\n")
+        let inputs = try String(contentsOf: folder.file("inputs.jsonl"), encoding: .utf8).split(separator: "\n")
+        try folder.write(gold.prefix(10).joined(separator: "\n"), "gold.jsonl")
+        let open = gold.dropFirst(10).map { $0.prefix { $0 != "," } + "}" }
+        try folder.write((open + inputs).joined(separator: "\n"), "inputs.jsonl")
+        let yaml = try String(contentsOf: folder.file("task.yaml"), encoding: .utf8)
+        func run(_ adaptation: String, minutes: Double? = nil) async throws -> (Quiet, Certificate.SystemMeasurement) {
+            try folder.write(yaml.replacing("members: 1", with: adaptation), "task.yaml")
+            let observer = Quiet()
+            let outcome = try await TaskRun(
+                folder: folder.url, options: RunOptions(minutes: minutes, threads: 2), observer: observer
+            ).run()
+            return (observer, try #require(outcome.certificate.systems.adaptedTeacher))
+        }
+        let (plain, two) = try await run("members: 2")
+        #expect(plain.stages.count == 9 && two.name.hasSuffix("2 together"))
+        let (own, one) = try await run("members: 2, self_training: 2")
+        #expect(own.stages.count == 11 && own.stages.prefix(5).allSatisfy(\.reused))
+        #expect(one.parameters * 2 == two.parameters && !one.name.contains("together"))
+        let (short, _) = try await run("members: 1, self_training: 0.5", minutes: 1)
+        #expect(short.stages.count == 10)
     }
 
     /// Where there are few texts, inputs are written for the teacher to answer, unless somebody says otherwise or there is

@@ -52,7 +52,8 @@ struct RequestTests {
             ("{\(chat),\"logit_bias\":{\"a\":1}}", "logit_bias"), ("{\(chat),\"top_logprobs\":2}", "top_logprobs"),
             ("{\(chat),\"response_format\":{\"type\":\"xml\"}}", "response_format"),
             ("{\(chat),\"response_format\":{\"type\":\"json_schema\"}}", "response_format"),
-            ("{\(chat),\"tools\":[{}]}", "tools"), ("{\(chat),\"messages\":[]}", "twice"),
+            ("{\(chat),\"tools\":{}}", "tools"), ("{\(chat),\"functions\":[{}]}", "functions"),
+            ("{\(chat),\"messages\":[]}", "twice"),
         ]
         for (body, word) in cases {
             do {

@@ -34,6 +34,16 @@ package enum TrainingPlan {
         return min(max(whole, epochLimits.lowerBound), epochLimits.upperBound)
     }
 
+    /// Rows an update, and how many there are where updates are few.
+    package static let batches = (usual: 32, small: 16)
+    /// Updates below which they are few: with as many tokens, half as many rows an update then get further.
+    private static let fewUpdates = 300.0
+
+    /// Rows an update.
+    package static func batch(rows: Int, epochs: Double) -> Int {
+        Double(rows) * epochs / Double(batches.usual) < fewUpdates ? batches.small : batches.usual
+    }
+
     /// The time limit of a training; nil: the task names its passes, and so has none.
     package static func minutes(_ training: TaskDefinition.Training) -> Double? {
         training.minutes ?? (training.epochs == nil ? minutes : nil)

@@ -50,7 +50,7 @@ struct ReportPage {
                         "On \(labelCurve.validationRows) validation rows, learnt from the gold and the first labels. "
                             + sentence.prefix(1).uppercased() + sentence.dropFirst() + "."))
         }
-        if let calibration = c.systems.teacher?.calibration {
+        if let calibration = c.systems.adaptedTeacher?.calibration ?? c.systems.teacher?.calibration {
             body += section(
                 "The teacher’s confidence",
                 Chart.reliability(calibration) + HTML.note(confidenceNote(calibration, whose: "teacher")))
@@ -169,7 +169,7 @@ struct ReportPage {
             case "isotonic": String(format: "at temperature %.2f, then isotonic", calibration.temperature)
             default: "calibrated one by one (\(calibration.method))"
             }
-        let learnt = calibration.source == "training" ? ", which the student has learnt from: there are no others" : ""
+        let learnt = calibration.source == "training" ? ", which the \(whose) has learnt from: there are no others" : ""
         return
             "Bars: confidences \(how), fitted to \(calibration.rows) \(calibration.source) rows\(learnt). Dashed: the \(whose)’s own probabilities. On the diagonal they mean what they say. On the test set, expected calibration error \(Format.quality(before.expectedCalibrationError)) before and \(Format.quality(after.expectedCalibrationError)) after (15 bins of equal width), Brier score \(Format.quality(before.brierScore)) and \(Format.quality(after.brierScore))."
     }

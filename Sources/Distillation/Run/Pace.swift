@@ -6,6 +6,9 @@ internal import Training
 struct Pace: Codable, Sendable {
     var epochs: Double
 
+    /// The share of the time that is measured, and the fewest and the most updates.
+    private static let measured = (share: 0.015, updates: 4...64)
+
     /// - Parameters:
     ///   - seconds: the time there is; nil: no limit.
     ///   - make: builds a trainer that will be thrown away.
@@ -16,9 +19,15 @@ struct Pace: Codable, Sendable {
         let trainer = try make()
         // The first update touches memory for the first time.
         try trainer.step()
-        let clock = ContinuousClock()
-        let count = min(4, max(1, trainer.steps - 1))
-        let time = try clock.measure { for _ in 0..<count { try trainer.step() } }.seconds
+        let most = min(measured.updates.upperBound, max(1, trainer.steps - 1))
+        let start = ContinuousClock.now
+        var count = 0
+        var time = 0.0
+        while count < most, count < measured.updates.lowerBound || time < seconds * measured.share {
+            try trainer.step()
+            count += 1
+            time = (ContinuousClock.now - start).seconds
+        }
         let whole = time / Double(count) * Double(trainer.steps)
         return Pace(epochs: max(least, min(wanted, wanted * seconds / max(whole, 1e-6))))
     }

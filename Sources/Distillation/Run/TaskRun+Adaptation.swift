@@ -13,11 +13,12 @@ extension TaskRun {
     }
 
     /// Fits the teacher to the gold, once for each member; before that, where there are many more inputs than gold, to
-    /// the inputs as text (domain-adaptive pretraining, Gururangan et al., arXiv 2004.10964).
+    /// the inputs as text (domain-adaptive pretraining, Gururangan et al., arXiv 2004.10964), and after that anew, to what
+    /// all members together say to the inputs (self-training, Xie et al., arXiv 1911.04252).
     func adapt(
         _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
     ) async throws -> [Adapted] {
-        var start = Start(model: try modelKey(teacher), path: try store.resolve(teacher), origins: vocabulary.origins)
+        var start = Start(model: try modelKey(teacher), path: try resolve(teacher), origins: vocabulary.origins)
         let reading = domainEpochs(adaptation)
         if reading > 0 {
             var gentler = adaptation
@@ -40,7 +41,36 @@ extension TaskRun {
                     share: 0.3 / Double(count), seed: task.training.seed + member
                 ) { (try $0.rows(data.train), try $0.rows(data.writableValidation(32, kind: task.kind))) })
         }
-        return result
+        let passes = selfTrainingEpochs(adaptation)
+        guard passes > 0 else { return result }
+        let labels = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
+        let material = try await material(labels, vocabulary: vocabulary, key: labels.key)
+        return [
+            try await fit(
+                "self_training", "adapt the teacher to these", teacher, from: start, vocabulary: vocabulary, adaptation,
+                epochs: passes, share: 0.15, seed: task.training.seed, labels: labels.key
+            ) { _ in (material.rows, []) }
+        ]
+    }
+
+    /// What is learnt from the gold and a teacher's labels.
+    ///
+    /// - Parameter key: of what it is made for.
+    func material(
+        _ labels: Labels?, vocabulary: StudentVocabulary, loss: TaskDefinition.Loss? = nil, key: ContentKey
+    ) async throws -> TrainingData {
+        let seed = UInt64(task.training.seed)
+        let material = try await TrainingData(
+            data, vocabulary: vocabulary,
+            answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
+            sharesTokens: task.adaptation != nil, loss: loss
+        ) { question in
+            try await workspace.stage("votes", key: key) {
+                VotedLabels(question, train: data.train, seed: seed)
+            }
+        }
+        for note in material.notes { observer.note(note) }
+        return material
     }
 
     /// What adapters are put beside.
@@ -54,10 +84,13 @@ extension TaskRun {
 
     /// A stage that trains adapters on some rows and merges them.
     ///
-    /// - Parameter share: of the run's time, where that is limited.
+    /// - Parameters:
+    ///   - share: of the run's time, where that is limited.
+    ///   - labels: the key of the labels it is fitted to beside the gold; nil: there are none.
     private func fit(
         _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
         _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, seed: Int,
+        labels: ContentKey? = nil,
         rows: (TeacherAdapter) throws -> (train: [TrainingSequence], validation: [TrainingSequence])
     ) async throws -> Adapted {
         let key = try key(name) {
@@ -68,6 +101,7 @@ extension TaskRun {
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
             $0.add("minutes", options.minutes ?? 0)
+            if let labels { $0.add("labels", labels) }
         }
         return try await stage(
             name, title, key: key,
@@ -103,7 +137,7 @@ extension TaskRun {
         }
     }
 
-    private func ensemble(_ adapted: [Adapted], vocabulary: StudentVocabulary) throws -> TeacherEnsemble {
+    func ensemble(_ adapted: [Adapted], vocabulary: StudentVocabulary) throws -> TeacherEnsemble {
         let format = vocabulary.format
         return TeacherEnsemble(
             try adapted.map { member in
@@ -129,22 +163,26 @@ extension TaskRun {
         }
     }
 
+    /// The inputs that a teacher answers: all, or where the run's time is limited as many as fit a tenth of it.
+    ///
+    /// - Parameter evaluation: tells how fast the teacher is.
+    func inputs(_ evaluation: SystemRun) -> [String] {
+        guard let minutes = options.minutes else { return data.inputs }
+        let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
+        let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
+        return Array(data.inputs.prefix(max(200, fit)))
+    }
+
+    /// What the adapted teachers together say to inputs, to those of the gold and to the validation rows'.
     func label(
-        _ adapted: [Adapted], vocabulary: StudentVocabulary, evaluation: SystemRun
+        _ adapted: [Adapted], vocabulary: StudentVocabulary, inputs: [String], title: String = "teacher labels"
     ) async throws -> Labels {
-        var inputs = data.inputs
-        if let minutes = options.minutes {
-            // As many as fit a tenth of the time at the speed of the evaluation.
-            let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
-            let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
-            inputs = Array(inputs.prefix(max(200, fit)))
-        }
         let all = data.train.map(\.input) + inputs + data.validation.map(\.input)
         let key = key("label") {
             for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("inputs", all)
         }
-        return try await label(all, key: key) {
+        return try await label(all, key: key, title: title) {
             let teacher = try ensemble(adapted, vocabulary: vocabulary)
             return { try teacher.answer($0, alternatives: max(24, min(256, self.data.labels.count))) }
         }
@@ -153,6 +191,11 @@ extension TaskRun {
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
     func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
         adaptation.domain ?? (task.kind.hasLabels && data.inputs.count >= 4 * data.train.count ? 1 : 0)
+    }
+
+    /// Passes in which the teacher learns from its own labels.
+    func selfTrainingEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
+        adaptation.selfTraining ?? 0
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says

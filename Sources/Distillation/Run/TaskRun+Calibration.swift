@@ -3,14 +3,11 @@ internal import Inference
 internal import LanguageModels
 internal import Tokenizers
 
-/// The student's confidences: fitted to rows it has not learnt from, measured on the test set.
+/// Confidences of the student and of an adapted teacher: fitted to rows they have not learnt from, measured on the test set.
 extension TaskRun {
     private struct CalibratedStudent: Codable {
         var file: FileReference
-        var calibration: Calibration
-        var measurement: CalibrationMeasurement
-        /// Of the test set's answers.
-        var confidences: [Double]
+        var run: CalibratedRun
     }
 
     /// Most rows to fit to: more change nothing that could be seen.
@@ -35,34 +32,96 @@ extension TaskRun {
             let model = try package.model(pool: pool)
             let answers = try scored(rows, model: model)
             let calibration = Calibration(fitting: answers, wereLearnt: wereLearnt)
-            let test = try scored(data.test, model: model)
-            let confidences = test.map { calibration.confidence($0.confidence, probabilities: $0.probabilities) }
-            let right = test.map(\.isRight)
             let url = try file("calibrations/" + key.hexadecimal, Calibration.file)
             try AtomicFile.write(try calibration.data, to: url)
             return CalibratedStudent(
-                file: try workspace.reference(to: url), calibration: calibration,
-                measurement: CalibrationMeasurement(
-                    method: calibration.method.rawValue, temperature: calibration.temperature, rows: calibration.rows,
-                    source: calibration.source, before: Reliability(test.map(\.confidence), right: right),
-                    after: Reliability(confidences, right: right)),
-                confidences: confidences)
+                file: try workspace.reference(to: url),
+                run: CalibratedRun(calibration, try scored(data.test, model: model)))
         }
         var run = student
-        run.confidences = fitted.confidences
-        run.calibration = fitted.measurement
+        run.confidences = fitted.run.confidences
+        run.calibration = fitted.run.measurement
         var files = trained
         files.files.append(fitted.file)
         return (run, files)
     }
 
+    /// The adapted teacher's run with calibrated confidences, fitted to the rows it was not fitted to itself.
+    ///
+    /// - Parameter labels: what it says to the gold and to the validation rows.
+    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    func calibrate(
+        _ run: SystemRun, of teacher: () throws -> TeacherEnsemble, vocabulary: StudentVocabulary, labels: Labels
+    ) async throws -> SystemRun {
+        let wereLearnt = data.validation.isEmpty
+        let rows = Array((wereLearnt ? data.train : data.validation).prefix(Self.calibrationRows))
+        let key = key("calibrate teacher") {
+            $0.add("labels", labels.key)
+            $0.add("rows", rows.map(\.output))
+            $0.add("test", data.testKey)
+        }
+        let fitted: CalibratedRun = try await workspace.stage("calibrate teacher", key: key) {
+            let given = Dictionary(
+                labels.rows.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
+            let known = rows.compactMap { row in given[row.input].map { (row, $0) } }
+            let reader = try ScoredAnswers(Scoring(task), format: vocabulary.format, tokenizer: vocabulary.tokenizer)
+            let calibration = Calibration(
+                fitting: reader.scored(known.map(\.0), known.map(\.1)), wereLearnt: wereLearnt)
+            // Other kinds have one probability, which the evaluation has kept.
+            let test =
+                task.kind == .label
+                ? reader.scored(
+                    data.test, try teacher().answer(data.test.map(\.input), alternatives: data.labels.count))
+                : zip(zip(run.answers, run.confidences), data.test).map {
+                    ScoredAnswer(
+                        confidence: $0.1, isRight: Scoring(task).isRight($0.0, expected: $1.output))
+                }
+            return CalibratedRun(calibration, test)
+        }
+        var run = run
+        run.confidences = fitted.confidences
+        run.calibration = fitted.measurement
+        return run
+    }
+
+    /// The test set's confidences under a calibration, and what it did to them.
+    private struct CalibratedRun: Codable {
+        let measurement: CalibrationMeasurement
+        let confidences: [Double]
+
+        init(_ calibration: Calibration, _ test: [ScoredAnswer]) {
+            confidences = test.map { calibration.confidence($0.confidence, probabilities: $0.probabilities) }
+            let right = test.map(\.isRight)
+            measurement = CalibrationMeasurement(
+                method: calibration.method.rawValue, temperature: calibration.temperature, rows: calibration.rows,
+                source: calibration.source, before: Reliability(test.map(\.confidence), right: right),
+                after: Reliability(confidences, right: right))
+        }
+    }
+
     private func scored(_ rows: [Example], model: TaskModel) throws -> [ScoredAnswer] {
-        let scoring = Scoring(task)
-        let labels = model.format.kind == .label ? model.format.labels : []
-        let tokens = try labels.map { try model.format.answerTokens($0, tokenizer: model.model.tokenizer)[0] }
-        let places = Dictionary(zip(tokens, labels.indices), uniquingKeysWith: { first, _ in first })
-        let answers = try model.answer(rows.map(\.input), alternatives: labels.count)
-        return zip(rows, answers).map { row, answer in
+        let reader = try ScoredAnswers(Scoring(task), format: model.format, tokenizer: model.model.tokenizer)
+        return reader.scored(rows, try model.answer(rows.map(\.input), alternatives: reader.labels.count))
+    }
+}
+
+/// Takes a model's answers for a calibration: with the probabilities of all labels, where there are any.
+private struct ScoredAnswers {
+    let labels: [String]
+    private let scoring: Scoring
+    /// The labels' places by their tokens.
+    private let places: [Int32: Int]
+
+    /// - Throws: ``TaskError`` when a label has no token.
+    init(_ scoring: Scoring, format: TaskFormat, tokenizer: Tokenizer) throws {
+        self.scoring = scoring
+        labels = format.kind == .label ? format.labels : []
+        let tokens = try labels.map { try format.answerTokens($0, tokenizer: tokenizer)[0] }
+        places = Dictionary(zip(tokens, labels.indices), uniquingKeysWith: { first, _ in first })
+    }
+
+    func scored(_ rows: [Example], _ answers: [TaskAnswer]) -> [ScoredAnswer] {
+        zip(rows, answers).map { row, answer in
             var probabilities: [Float] = []
             if let first = answer.alternatives.first, !labels.isEmpty {
                 probabilities = [Float](repeating: 0, count: labels.count)

@@ -39,17 +39,7 @@ extension TaskRun {
         }
         let trained = try await stage("train", "train the student", key: key, summary: summary) {
             observer.stageAdvanced(0, detail: "carving")
-            let seed = UInt64(task.training.seed)
-            let material = try await TrainingData(
-                data, vocabulary: vocabulary,
-                answers: (labels?.rows ?? []).map { .init(input: $0.input, answer: $0.answer) },
-                sharesTokens: task.adaptation != nil, loss: task.training.loss
-            ) { question in
-                try await workspace.stage("votes", key: key) {
-                    VotedLabels(question, train: data.train, seed: seed)
-                }
-            }
-            for note in material.notes { observer.note(note) }
+            let material = try await material(labels, vocabulary: vocabulary, loss: task.training.loss, key: key)
             let source: any WeightSource =
                 if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
             var training = try StudentTraining(
@@ -81,6 +71,7 @@ extension TaskRun {
                         group: training.group(options.group))
                 }
             }
+            training.adjustBatch(epochs: pace.epochs)
             func supervise(_ checkpoint: URL, _ run: String) throws -> TrainingRecord {
                 let trainer = try training.trainer(
                     configuration, parameters: weights, epochs: pace.epochs, checkpoint: checkpoint, key: run,

@@ -8,7 +8,7 @@ extension TaskRun {
     // MARK: A local teacher as it came
 
     func prompted(_ teacher: String) throws -> PromptedTeacher {
-        let model = try LanguageModel(contentsOf: try store.resolve(teacher), pool: pool)
+        let model = try LanguageModel(contentsOf: try resolve(teacher), pool: pool)
         let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
         return try PromptedTeacher(
             model: model, task: task, labels: data.labels, examples: examples, schema: data.inferredSchema(task),

@@ -19,7 +19,7 @@ public final class TaskRun {
     }
 
     /// Part of every key: changes when a stage does something else with the same input.
-    private static let revision = "12"
+    private static let revision = "13"
 
     let task: TaskDefinition
     private(set) var data: Dataset
@@ -57,10 +57,12 @@ public final class TaskRun {
             (task.abstain == nil ? 3 : 4)
             + (task.teacher == nil && task.endpoint == nil
                 ? 0
-                : task.adaptation.map { 3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + (writtenCount > 0 ? 1 : 0) }
-                    ?? 2)
+                : task.adaptation.map {
+                    3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + (selfTrainingEpochs($0) > 0 ? 2 : 0)
+                        + (writtenCount > 0 ? 1 : 0)
+                } ?? 2)
         for note in data.notes { observer.note(note) }
-        let base = try openModel(try store.resolve(task.student.base))
+        let base = try openModel(try resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
         func ownVocabulary() throws -> StudentVocabulary {
             try StudentVocabulary(
@@ -86,9 +88,11 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                labels = try await label(adapted, vocabulary: own, evaluation: evaluation)
+                let answers = try await label(adapted, vocabulary: own, inputs: inputs(evaluation))
+                adaptedRun = try await calibrate(
+                    evaluation, of: { try ensemble(adapted, vocabulary: own) }, vocabulary: own, labels: answers)
+                labels = answers
                 if !isShared { try translate(&labels, from: own, to: vocabulary) }
-                adaptedRun = evaluation
             } else {
                 labels = try await labelPrompted(teacher)
             }
@@ -120,8 +124,16 @@ public final class TaskRun {
         return output
     }
 
+    /// Where a model is: a file or folder beside the task, a path, or one of the catalogue.
+    ///
+    /// - Throws: `ModelError`.
+    func resolve(_ model: String) throws -> String {
+        let own = task.url(model).path
+        return FileManager.default.fileExists(atPath: own) ? own : try store.resolve(model)
+    }
+
     func modelKey(_ model: String) throws -> ContentKey {
-        let path = try store.resolve(model)
+        let path = try resolve(model)
         var isFolder: ObjCBool = false
         _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
         let url = URL(fileURLWithPath: path)
@@ -163,7 +175,7 @@ public final class TaskRun {
 
     /// Inputs outside the labels, written by the student's base, beside those of the gold.
     private func addOutOfScope(_ abstain: String) async throws {
-        let model = try store.resolve(task.student.base)
+        let model = try resolve(task.student.base)
         let key = try key("scope") {
             $0.add("model", try modelKey(task.student.base))
             $0.add("train", data.trainKey)
@@ -187,7 +199,7 @@ public final class TaskRun {
 
     /// Inputs like those of the gold, written by the student's base, beside those nobody has answered.
     private func writeInputs(_ count: Int) async throws {
-        let model = try store.resolve(task.student.base)
+        let model = try resolve(task.student.base)
         let key = try key("write") {
             $0.add("model", try modelKey(task.student.base))
             $0.add("train", data.trainKey)
@@ -245,7 +257,7 @@ public final class TaskRun {
     }
 
     private func teacherVocabulary(_ teacher: String) throws -> StudentVocabulary {
-        let source = try openModel(try store.resolve(teacher))
+        let source = try openModel(try resolve(teacher))
         return try StudentVocabulary(
             base: try Tokenizer(TokenizerDefinition(source.tokenizerSource)), task: task, data: data)
     }
@@ -290,7 +302,8 @@ public final class TaskRun {
     }
 
     func label(
-        _ inputs: [String], key: ContentKey, open: () throws -> ([String]) throws -> [TaskAnswer]
+        _ inputs: [String], key: ContentKey, title: String = "teacher labels",
+        open: () throws -> ([String]) throws -> [TaskAnswer]
     ) async throws -> Labels {
         let summary = { (labels: Labels) in "\(labels.count) answers" }
         let keys = inputs.map { input in
@@ -301,7 +314,7 @@ public final class TaskRun {
         }
         let decoder = JSONDecoder()
         let labels = try await stage(
-            "label", "teacher labels", key: key, summary: summary
+            "label", title, key: key, summary: summary
         ) {
             var answer: (([String]) throws -> [TaskAnswer])?
             _ = try await workspace.answers(
@@ -351,7 +364,8 @@ public final class TaskRun {
             student: measured(student), baseline: measured(baseline))
         let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
             sum
-                + (["domain", "adapt", "label", "train"].contains(stage.name) && used.contains(stage.key)
+                + (["domain", "adapt", "self_training", "label", "train"].contains(stage.name)
+                    && used.contains(stage.key)
                     ? stage.seconds ?? 0 : 0)
         }
         let verdict = Verdict(

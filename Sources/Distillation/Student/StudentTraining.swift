@@ -28,6 +28,8 @@ struct StudentTraining {
     let rows: [TrainingSequence]
     /// Learning rate; the task's, unless it is to be found.
     var rate: Double
+    /// Rows an update; the task's, or the usual number until the passes are known.
+    private var batch: Int
 
     /// Tokens of the task on which carving measures what neurons do.
     private static let sampledTokens = 1024
@@ -53,6 +55,7 @@ struct StudentTraining {
         package = try task.student.package.map { try PackageStart(task.url($0), vocabulary: vocabulary) }
         self.compute = compute
         rate = task.training.rate
+        batch = task.training.batch ?? TrainingPlan.batches.usual
         var rows = material.rows
         if task.training.balances == true {
             for (index, weight) in LabelBalance.weights(material.outputs).enumerated() { rows[index].weight *= weight }
@@ -110,6 +113,11 @@ struct StudentTraining {
             ?? TrainingPlan.epochs(
                 activeParameters: configuration.activeParameterCount,
                 tokensPerEpoch: material.rows.reduce(0) { $0 + $1.tokens.count })
+    }
+
+    /// Takes fewer rows an update where few updates fit, unless the task says how many.
+    mutating func adjustBatch(epochs: Double) {
+        batch = task.training.batch ?? TrainingPlan.batch(rows: rows.count, epochs: epochs)
     }
 
     /// What a plan starts from, in words.
@@ -181,7 +189,7 @@ struct StudentTraining {
     var options: TrainingOptions {
         let training = task.training
         var options = TrainingOptions()
-        options.batch = training.batch
+        options.batch = batch
         options.rate = Float(rate)
         options.seed = UInt64(training.seed)
         options.checkpointInterval = 100

@@ -21,6 +21,9 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var members: Int?
         /// Passes over the inputs as text before the gold; nil: one where there are many more inputs than gold.
         public var domain: Double?
+        /// Passes over the inputs with the teachers' own labels, after which the one fitted to them is the teacher; nil:
+        /// none.
+        public var selfTraining: Double?
     }
 
     public struct Student: Sendable, Hashable, Codable {
@@ -59,7 +62,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     public struct Training: Sendable, Hashable, Codable {
         /// nil: as many as the budget of arithmetic allows.
         public var epochs: Double?
-        public var batch: Int
+        /// Rows an update; nil: what the number of updates calls for.
+        public var batch: Int?
         public var rate: Double
         public var seed: Int
         /// Stop for time: epochs are cut to what fits, measured at the start.

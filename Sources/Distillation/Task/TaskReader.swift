@@ -320,7 +320,7 @@ struct TaskReader {
     private func adaptation(_ teacher: Section?) throws -> TaskDefinition.Adaptation? {
         guard
             let section = try teacher?.section(
-                "adapt", keys: ["method", "epochs", "rank", "rate", "members", "domain"])
+                "adapt", keys: ["method", "epochs", "rank", "rate", "members", "domain", "self_training"])
         else {
             return nil
         }
@@ -331,7 +331,8 @@ struct TaskReader {
             epochs: try section.number("epochs", 0.01...1000) ?? 3, rank: try section.integer("rank", 1...256) ?? 16,
             rate: try section.number("rate", 1e-7...1) ?? 1e-3,
             members: try section.automatic("members", { try $0.integer($1, 1...16) }),
-            domain: try section.automatic("domain", { try $0.number($1, 0...100) }))
+            domain: try section.automatic("domain", { try $0.number($1, 0...100) }),
+            selfTraining: try section.automatic("self_training", { try $0.number($1, 0...100) }))
     }
 }
 

@@ -83,7 +83,7 @@ extension TaskReader {
         let section = try root.section("training", keys: Self.trainingKeys)
         var result = TaskDefinition.Training(
             epochs: try section?.automatic("epochs", { try $0.number($1, 0.01...1000) }),
-            batch: try section?.integer("batch", 1...4096) ?? 32,
+            batch: try section?.automatic("batch", { try $0.integer($1, 1...4096) }),
             rate: try section?.automatic("rate", { try $0.number($1, 1e-7...1) }) ?? 6e-4,
             seed: try section?.integer("seed", 0...Int(Int32.max)) ?? 1,
             minutes: try section?.number("minutes", 0.1...10_000),

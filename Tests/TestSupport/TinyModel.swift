@@ -1,11 +1,11 @@
-import Foundation
-import LanguageModels
-import Tensors
-import Tokenizers
+internal import Foundation
+internal import LanguageModels
+internal import Tensors
+internal import Tokenizers
 
 /// A llama of two layers with drawn weights and a byte vocabulary, for runs that need a base but no knowledge.
-enum TinyModel {
-    static func definition() throws -> TokenizerDefinition {
+package enum TinyModel {
+    private static func definition() throws -> TokenizerDefinition {
         let bytes = (UInt8.min...UInt8.max).map { ByteAlphabet.text(of: [$0]) }
         let specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
         return try TokenizerDefinition(
@@ -13,7 +13,7 @@ enum TinyModel {
             bos: 1, eos: 2)
     }
 
-    static func write(to path: String) throws {
+    package static func write(to path: String) throws {
         let configuration = ModelConfiguration(
             family: .llama, vocabularySize: 259, width: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
             headDimension: 8, feedForwardWidth: 128, contextLength: 1024)
