@@ -206,11 +206,15 @@ extension TaskRun {
         guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows, options.minutes == nil else {
             return 0
         }
-        return max(0, data.train.count - data.inputs.count)
+        return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count) - data.inputs.count)
     }
 
     /// Rows to learn from that need no more inputs beside them.
     private static let manyRows = 5000
+    /// Inputs written for each row of gold; once as many gave less, twice as many were not tried.
+    private static let writtenPerRow = 3
+    /// The most inputs that are written: they take minutes.
+    private static let mostWritten = 10_000
 
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.
     func members(_ adaptation: TaskDefinition.Adaptation) -> Int {
