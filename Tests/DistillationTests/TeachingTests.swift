@@ -1,7 +1,9 @@
 import Distillation
+import Foundation
 import LanguageModels
 import Tensors
 import Testing
+import Training
 
 /// What makes rows to learn from out of the examples.
 struct TeachingTests {
@@ -105,5 +107,48 @@ struct TeachingTests {
             validation: held.map { ($0, $0.output == "pay" ? [1, 0] : [0, 1]) }, seed: 1)
         #expect(sure.linearShare == 0)
         #expect(sure.mixed("money please", with: [0.2, 0.8]) == [0.2, 0.8])
+    }
+
+    /// Against the plain definition in double precision.
+    @Test(arguments: [3, 40, 300]) func labelsSpreadToWhatIsMostLikeThem(rows: Int) {
+        let labels = 5
+        var random = RandomNumbers(seed: 4)
+        let table = (0..<rows).flatMap { _ in
+            let powers = (0..<labels).map { _ in exp(2 * random.normal()) }
+            return powers.map { $0 / powers.reduce(0, +) }
+        }
+        let known = [2, 0]
+        let spreading = LabelSpreading(table, labels: labels, compute: Compute(pool: WorkerPool(threadCount: 2)))
+        let result = spreading.probabilities(share: 0.5, known: known)
+
+        let features = (0..<rows).map { row in
+            let logs = table[row * labels..<(row + 1) * labels].map { log(max(Double($0), 1e-5)) }
+            let mean = logs.reduce(0, +) / Double(labels)
+            let length = logs.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }.squareRoot()
+            return logs.map { ($0 - mean) / length }
+        }
+        let start = (0..<rows).map { row in
+            (0..<labels).map { label in
+                row < known.count ? (label == known[row] ? 1 : 0) : Double(table[row * labels + label])
+            }
+        }
+        var expected = start
+        for _ in 0..<5 {
+            let last = expected
+            for row in known.count..<rows {
+                let alike = (0..<rows).filter { $0 != row }
+                    .map { other in (other, zip(features[row], features[other]).reduce(0) { $0 + $1.0 * $1.1 }) }
+                    .sorted { ($1.1, $0.0) < ($0.1, $1.0) }.prefix(10)
+                let sum = alike.reduce(0) { $0 + exp($1.1 / 0.05) }
+                for label in 0..<labels {
+                    let shared = alike.reduce(0) { $0 + exp($1.1 / 0.05) / sum * last[$1.0][label] }
+                    expected[row][label] = 0.5 * start[row][label] + 0.5 * shared
+                }
+            }
+        }
+        for (place, value) in expected.flatMap({ $0 }).enumerated() {
+            #expect(abs(value - Double(result[place])) < 1e-4, "row \(place / labels)")
+        }
+        #expect(spreading.probabilities(share: 0, known: []) == table)
     }
 }

@@ -66,7 +66,7 @@ extension TaskRun {
             sharesTokens: task.adaptation != nil, loss: loss
         ) { question in
             try await workspace.stage("votes", key: key) {
-                VotedLabels(question, train: data.train, seed: seed)
+                VotedLabels(question, train: data.train, seed: seed, compute: compute)
             }
         }
         for note in material.notes { observer.note(note) }

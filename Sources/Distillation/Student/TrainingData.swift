@@ -78,6 +78,12 @@ struct TrainingData {
                     format: "a linear model of the gold has %.0f %% of the say in what the student learns",
                     votes.linearShare * 100))
         }
+        if votes.spreadShare > 0 {
+            notes.append(
+                String(
+                    format: "%.0f %% of what is said to an input without gold is what is said to those most like it",
+                    votes.spreadShare * 100))
+        }
         let labels = question.labels
         for (row, example) in question.gold.enumerated() {
             let soft = SoftTarget(tokens: question.tokens, probabilities: votes.probabilities(row, of: labels.count))

@@ -1,13 +1,16 @@
 internal import Foundation
 internal import Inference
 internal import Tokenizers
+internal import Training
 
-/// What the teacher and a linear model of the gold together say to every row a student learns from. The linear
-/// model is fitted six times for it, so a run keeps it.
+/// What the teacher, a linear model of the gold and the inputs like it together say to every row a student learns from. The
+/// linear model is fitted six times for it, so a run keeps it.
 struct VotedLabels: Codable {
     /// The linear model's part.
     let linearShare: Float
-    /// Probabilities, 32-bit little-endian floats, [gold rows then inputs, labels].
+    /// The part of the inputs most like each.
+    let spreadShare: Float
+    /// Probabilities, 32-bit floats as this machine has them, [gold rows then inputs, labels].
     private let table: Data
 
     /// The rows, and what the teacher says to them.
@@ -58,26 +61,58 @@ struct VotedLabels: Codable {
         }
     }
 
-    /// Fits the linear model and lets it vote.
-    init(_ question: Question, train: [Example], seed: UInt64) {
+    /// Fits the linear model and lets it vote, and then the rows most like each.
+    init(_ question: Question, train: [Example], seed: UInt64, compute: Compute) {
         let votes = LabelVotes(labels: question.labels, train: train, validation: question.validation, seed: seed)
         linearShare = votes.linearShare
-        var table = Data()
-        func add(_ row: [Float]) {
-            for value in row { withUnsafeBytes(of: value.bitPattern.littleEndian) { table.append(contentsOf: $0) } }
+        var table: [Float] = []
+        for row in votes.mixed(question.gold, with: question.goldProbabilities, seed: seed) { table += row }
+        for (input, own) in zip(question.inputs, question.inputProbabilities) {
+            table += votes.mixed(input, with: own)
         }
-        for row in votes.mixed(question.gold, with: question.goldProbabilities, seed: seed) { add(row) }
-        for (input, own) in zip(question.inputs, question.inputProbabilities) { add(votes.mixed(input, with: own)) }
-        self.table = table
+        var validation: [Float] = []
+        for row in question.validation { validation += votes.mixed(row.example.input, with: row.probabilities) }
+        (spreadShare, table) = Self.spread(table, validation: validation, question, compute: compute)
+        self.table = table.withUnsafeBytes { Data($0) }
     }
+
+    /// Lets inputs without gold share their probabilities with the rows most like them, as much as helps on the validation
+    /// rows.
+    private static func spread(
+        _ table: [Float], validation: [Float], _ question: Question, compute: Compute
+    ) -> (share: Float, table: [Float]) {
+        let labels = question.labels.count
+        let right = question.validation.map { question.labels.firstIndex(of: $0.example.output) }
+        let known = question.gold.compactMap { question.labels.firstIndex(of: $0.output) }
+        let all = table + validation
+        guard !question.inputs.isEmpty, right.contains(where: { $0 != nil }), known.count == question.gold.count,
+            labels > 1, (2...LabelSpreading.most).contains(all.count / labels)
+        else { return (0, table) }
+        let spreading = LabelSpreading(all, labels: labels, compute: compute)
+        var best: (share: Float, loss: Double, table: [Float]) = (0, .infinity, table)
+        for share in shares {
+            let spread = share > 0 ? spreading.probabilities(share: share, known: known) : all
+            var loss = 0.0
+            for (row, label) in right.enumerated() {
+                guard let label else { continue }
+                loss -= log(Double(max(spread[table.count + row * labels + label], 1e-6)))
+            }
+            if loss < best.loss - 1e-9 { best = (share, loss, Array(spread.prefix(table.count))) }
+        }
+        // Gold has its own label beside this; what the teacher says to it stays.
+        let gold = known.count * labels
+        return (best.share, Array(table.prefix(gold)) + best.table.dropFirst(gold))
+    }
+
+    /// How much of a row's probabilities the rows like it may have.
+    private static let shares: [Float] = [0, 0.3, 0.5, 0.7]
 
     /// A row's probabilities, in the order of the labels.
     func probabilities(_ row: Int, of count: Int) -> [Float] {
         table.withUnsafeBytes { bytes in
             (0..<count).map { place in
                 let offset = (row * count + place) * 4
-                return Float(
-                    bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+                return bytes.loadUnaligned(fromByteOffset: offset, as: Float.self)
             }
         }
     }
