@@ -61,23 +61,12 @@ public struct TokenLogProbability: Codable, Sendable, Hashable {
 public struct ChatCompletion: Codable, Sendable {
     /// A tool's call; in a part of an answer with its place among the calls.
     public struct ToolCall: Codable, Sendable, Hashable {
-        public struct Function: Codable, Sendable, Hashable {
-            public var name: String
-            /// A JSON object as text.
-            public var arguments: String
-
-            public init(name: String, arguments: String) {
-                self.name = name
-                self.arguments = arguments
-            }
-        }
-
         public var index: Int?
         public var id: String
         public var type = "function"
-        public var function: Function
+        public var function: ChatAnswer.ToolCall
 
-        public init(index: Int? = nil, id: String, function: Function) {
+        public init(index: Int? = nil, id: String, function: ChatAnswer.ToolCall) {
             self.index = index
             self.id = id
             self.function = function

@@ -148,8 +148,6 @@ public struct OpenAIRoutes: Sendable {
     /// JSON has no infinity.
     private static func logarithm(_ probability: Double) -> Double { probability > 0 ? log(probability) : -9999 }
 
-    private static func reason(_ result: GenerationResult) -> String { result.finish == .stop ? "stop" : "length" }
-
     private static func usage(_ results: [GenerationResult], answersPerPrompt: Int) -> Usage {
         var prompt = 0
         var cached = 0
@@ -193,7 +191,7 @@ public struct OpenAIRoutes: Sendable {
                     guard !part.text.isEmpty || values != nil else { return nil }
                     return whole([.init(index: index, text: part.text, logprobs: values)])
                 case .last(let index, let result):
-                    return whole([.init(index: index, text: "", finishReason: Self.reason(result))])
+                    return whole([.init(index: index, text: "", finishReason: model.reason(result))])
                 case .usage(let usage): return whole([], usage)
                 }
             }
@@ -202,7 +200,7 @@ public struct OpenAIRoutes: Sendable {
         let choices = answers.enumerated().map { index, answer in
             Completion.Choice(
                 index: index, text: echo(index) + answer.text, logprobs: logprobs(answer.progress),
-                finishReason: Self.reason(answer.result))
+                finishReason: model.reason(answer.result))
         }
         return try Self.json(
             whole(choices, Self.usage(answers.map(\.result), answersPerPrompt: completion.fields.count)))

@@ -128,14 +128,14 @@ public struct ServedModel: Sendable {
     private var callsTools: Bool { dialogue?.format.kind == .tool }
 
     /// The tool's call that a text shown is; nil where it is not one, or the model calls none.
-    func call(_ text: String) -> ChatCompletion.ToolCall.Function? {
+    func call(_ text: String) -> ChatAnswer.ToolCall? {
         guard callsTools, let value = try? JSONParser.parse(text.utf8), let call = ToolCall.call(value),
             let name = call["name"]?.stringValue, let arguments = call["arguments"]
         else { return nil }
         return .init(name: name, arguments: arguments.text)
     }
 
-    /// Why an answer ended, as chats report it.
+    /// Why an answer ended, as the API reports it.
     func reason(_ result: GenerationResult) -> String {
         guard result.finish == .stop else { return "length" }
         guard callsTools, let dialogue else { return "stop" }

@@ -11,12 +11,10 @@ import Tokenizers
 
 /// A student behind the API, as clients of the large model see it.
 @Suite(.serialized) struct ServedStudentTests {
-    /// Trains a student that can only answer `output`'s one answer and serves it while `body` runs.
+    /// Trains a student of a kind whose schema allows one answer, and serves it while `body` runs.
     private func serve(
-        _ output: String, schema: String, gold: String, _ body: @Sendable @escaping (URL) async throws -> Void
-    )
-        async throws
-    {
+        _ kind: String, schema: String, gold: String, _ body: @Sendable @escaping (URL) async throws -> Void
+    ) async throws {
         let folder = try TemporaryFolder()
         try TinyModel.write(to: folder.file("tiny.gguf").path)
         try folder.write(schema, "schema.json")
@@ -28,7 +26,7 @@ import Tokenizers
         try folder.write(
             """
             name: t
-            output: {kind: \(output), schema: schema.json}
+            output: {kind: \(kind), schema: schema.json}
             data: {gold: {train: gold.jsonl, test: test.jsonl}}
             student: {base: tiny.gguf, start: carve, layers: 2, experts: {routed: 3, shared: 1, active: 1}}
             training: {epochs: 1, batch: 8}

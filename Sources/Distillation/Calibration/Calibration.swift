@@ -2,7 +2,7 @@ package import Foundation
 internal import Inference
 
 /// An answer to a row whose right answer is known.
-package struct ScoredAnswer: Sendable, Hashable {
+package struct ScoredAnswer: Sendable, Hashable, Codable {
     /// The probability the model gives to its answer.
     package var confidence: Double
     /// Of all labels, in their order; empty for texts and JSON.

@@ -13,8 +13,8 @@ extension TaskRun {
     }
 
     /// Fits the teacher to the gold, once for each member; before that, where there are many more inputs than gold, to
-    /// the inputs as text (domain-adaptive pretraining, Gururangan et al., arXiv 2004.10964), and after that anew, to what
-    /// all members together say to the inputs (self-training, Xie et al., arXiv 1911.04252).
+    /// the inputs as text (domain-adaptive pretraining, Gururangan et al., arXiv 2004.10964); where it is asked for, after that
+    /// anew, to what all members together say to the inputs (self-training, Xie et al., arXiv 1911.04252).
     func adapt(
         _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
     ) async throws -> [Adapted] {
@@ -41,14 +41,13 @@ extension TaskRun {
                     share: 0.3 / Double(count), seed: task.training.seed + member
                 ) { (try $0.rows(data.train), try $0.rows(data.writableValidation(32, kind: task.kind))) })
         }
-        let passes = selfTrainingEpochs(adaptation)
-        guard passes > 0 else { return result }
+        guard adaptation.selfTraining > 0 else { return result }
         let labels = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
         let material = try await material(labels, vocabulary: vocabulary, key: labels.key)
         return [
             try await fit(
                 "self_training", "adapt the teacher to these", teacher, from: start, vocabulary: vocabulary, adaptation,
-                epochs: passes, share: 0.15, seed: task.training.seed, labels: labels.key
+                epochs: adaptation.selfTraining, share: 0.15, seed: task.training.seed, labels: labels.key
             ) { _ in (material.rows, []) }
         ]
     }
@@ -137,7 +136,7 @@ extension TaskRun {
         }
     }
 
-    func ensemble(_ adapted: [Adapted], vocabulary: StudentVocabulary) throws -> TeacherEnsemble {
+    private func ensemble(_ adapted: [Adapted], vocabulary: StudentVocabulary) throws -> TeacherEnsemble {
         let format = vocabulary.format
         return TeacherEnsemble(
             try adapted.map { member in
@@ -148,22 +147,38 @@ extension TaskRun {
             })
     }
 
-    func adaptedEvaluation(_ adapted: [Adapted], vocabulary: StudentVocabulary) async throws -> SystemRun {
+    /// How an adapted teacher did on the test set.
+    struct TeacherEvaluation: Codable {
+        var run: SystemRun
+        /// The answers, as a calibration takes them.
+        var answers: [ScoredAnswer]
+    }
+
+    func adaptedEvaluation(
+        _ adapted: [Adapted], vocabulary: StudentVocabulary
+    ) async throws -> TeacherEvaluation {
         let key = key("adapted") {
             for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("test", data.testKey)
         }
-        return try await stage("adapted", "adapted teacher", key: key, summary: quality) {
+        return try await stage("adapted", "adapted teacher", key: key, summary: { quality($0.run) }) {
             let teacher = try ensemble(adapted, vocabulary: vocabulary)
             let name = "\(task.teacher ?? "") adapted" + (adapted.count == 1 ? "" : ", \(adapted.count) together")
-            return try SystemRun.measure(
+            let reader = try scoredAnswers(vocabulary)
+            var answers: [TaskAnswer] = []
+            // The last that is asked for is the whole set.
+            let run = try SystemRun.measure(
                 name, inputs: data.test.map(\.input), singles: 40, parameters: teacher.parameters,
                 activeParameters: teacher.activeParameters, bytes: teacher.bytes, progress: advance
-            ) { try teacher.answer($0, progress: $1) }
+            ) {
+                answers = try teacher.answer($0, alternatives: reader.labels.count, progress: $1)
+                return answers
+            }
+            return TeacherEvaluation(run: run, answers: reader.scored(data.test, answers))
         }
     }
 
-    /// The inputs that a teacher answers: all, or where the run's time is limited as many as fit a tenth of it.
+    /// The inputs that a teacher answers: all, or where the run's time is limited as many as fit a part of it.
     ///
     /// - Parameter evaluation: tells how fast the teacher is.
     func inputs(_ evaluation: SystemRun) -> [String] {
@@ -191,11 +206,6 @@ extension TaskRun {
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
     func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
         adaptation.domain ?? (task.kind.hasLabels && data.inputs.count >= 4 * data.train.count ? 1 : 0)
-    }
-
-    /// Passes in which the teacher learns from its own labels.
-    func selfTrainingEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
-        adaptation.selfTraining ?? 0
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says

@@ -38,50 +38,30 @@ extension TaskRun {
                 file: try workspace.reference(to: url),
                 run: CalibratedRun(calibration, try scored(data.test, model: model)))
         }
-        var run = student
-        run.confidences = fitted.run.confidences
-        run.calibration = fitted.run.measurement
         var files = trained
         files.files.append(fitted.file)
-        return (run, files)
+        return (fitted.run.applied(to: student), files)
     }
 
     /// The adapted teacher's run with calibrated confidences, fitted to the rows it was not fitted to itself.
     ///
     /// - Parameter labels: what it says to the gold and to the validation rows.
-    /// - Throws: ``TaskError``, ``WorkspaceError``.
+    /// - Throws: ``TaskError``.
     func calibrate(
-        _ run: SystemRun, of teacher: () throws -> TeacherEnsemble, vocabulary: StudentVocabulary, labels: Labels
-    ) async throws -> SystemRun {
+        _ evaluation: TeacherEvaluation, vocabulary: StudentVocabulary, labels: Labels
+    ) throws -> SystemRun {
         let wereLearnt = data.validation.isEmpty
-        let rows = Array((wereLearnt ? data.train : data.validation).prefix(Self.calibrationRows))
-        let key = key("calibrate teacher") {
-            $0.add("labels", labels.key)
-            $0.add("rows", rows.map(\.output))
-            $0.add("test", data.testKey)
+        let given = Dictionary(labels.rows.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
+        let known = (wereLearnt ? data.train : data.validation).prefix(Self.calibrationRows).compactMap { row in
+            given[row.input].map { (row, $0) }
         }
-        let fitted: CalibratedRun = try await workspace.stage("calibrate teacher", key: key) {
-            let given = Dictionary(
-                labels.rows.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
-            let known = rows.compactMap { row in given[row.input].map { (row, $0) } }
-            let reader = try ScoredAnswers(Scoring(task), format: vocabulary.format, tokenizer: vocabulary.tokenizer)
-            let calibration = Calibration(
-                fitting: reader.scored(known.map(\.0), known.map(\.1)), wereLearnt: wereLearnt)
-            // Other kinds have one probability, which the evaluation has kept.
-            let test =
-                task.kind == .label
-                ? reader.scored(
-                    data.test, try teacher().answer(data.test.map(\.input), alternatives: data.labels.count))
-                : zip(zip(run.answers, run.confidences), data.test).map {
-                    ScoredAnswer(
-                        confidence: $0.1, isRight: Scoring(task).isRight($0.0, expected: $1.output))
-                }
-            return CalibratedRun(calibration, test)
-        }
-        var run = run
-        run.confidences = fitted.confidences
-        run.calibration = fitted.measurement
-        return run
+        let calibration = Calibration(
+            fitting: try scoredAnswers(vocabulary).scored(known.map(\.0), known.map(\.1)), wereLearnt: wereLearnt)
+        return CalibratedRun(calibration, evaluation.answers).applied(to: evaluation.run)
+    }
+
+    func scoredAnswers(_ vocabulary: StudentVocabulary) throws -> ScoredAnswers {
+        try ScoredAnswers(Scoring(task), format: vocabulary.format, tokenizer: vocabulary.tokenizer)
     }
 
     /// The test set's confidences under a calibration, and what it did to them.
@@ -97,6 +77,13 @@ extension TaskRun {
                 source: calibration.source, before: Reliability(test.map(\.confidence), right: right),
                 after: Reliability(confidences, right: right))
         }
+
+        func applied(to run: SystemRun) -> SystemRun {
+            var run = run
+            run.confidences = confidences
+            run.calibration = measurement
+            return run
+        }
     }
 
     private func scored(_ rows: [Example], model: TaskModel) throws -> [ScoredAnswer] {
@@ -106,7 +93,7 @@ extension TaskRun {
 }
 
 /// Takes a model's answers for a calibration: with the probabilities of all labels, where there are any.
-private struct ScoredAnswers {
+struct ScoredAnswers {
     let labels: [String]
     private let scoring: Scoring
     /// The labels' places by their tokens.

@@ -58,7 +58,7 @@ public final class TaskRun {
             + (task.teacher == nil && task.endpoint == nil
                 ? 0
                 : task.adaptation.map {
-                    3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + (selfTrainingEpochs($0) > 0 ? 2 : 0)
+                    3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + ($0.selfTraining > 0 ? 2 : 0)
                         + (writtenCount > 0 ? 1 : 0)
                 } ?? 2)
         for note in data.notes { observer.note(note) }
@@ -88,9 +88,8 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                let answers = try await label(adapted, vocabulary: own, inputs: inputs(evaluation))
-                adaptedRun = try await calibrate(
-                    evaluation, of: { try ensemble(adapted, vocabulary: own) }, vocabulary: own, labels: answers)
+                let answers = try await label(adapted, vocabulary: own, inputs: inputs(evaluation.run))
+                adaptedRun = try calibrate(evaluation, vocabulary: own, labels: answers)
                 labels = answers
                 if !isShared { try translate(&labels, from: own, to: vocabulary) }
             } else {

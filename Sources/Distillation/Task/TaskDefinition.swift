@@ -21,9 +21,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var members: Int?
         /// Passes over the inputs as text before the gold; nil: one where there are many more inputs than gold.
         public var domain: Double?
-        /// Passes over the inputs with the teachers' own labels, after which the one fitted to them is the teacher; nil:
-        /// none.
-        public var selfTraining: Double?
+        /// Passes over the inputs with the teachers' own labels, after which the one fitted to them is the teacher.
+        public var selfTraining: Double
     }
 
     public struct Student: Sendable, Hashable, Codable {

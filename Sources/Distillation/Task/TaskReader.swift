@@ -332,7 +332,7 @@ struct TaskReader {
             rate: try section.number("rate", 1e-7...1) ?? 1e-3,
             members: try section.automatic("members", { try $0.integer($1, 1...16) }),
             domain: try section.automatic("domain", { try $0.number($1, 0...100) }),
-            selfTraining: try section.automatic("self_training", { try $0.number($1, 0...100) }))
+            selfTraining: try section.number("self_training", 0...100) ?? 0)
     }
 }
 
