@@ -38,7 +38,7 @@ package struct MemoryForecast: Sendable, Hashable {
         let size = MemoryLayout<Float>.size
         let trained = specifications.filter(\.trains)
         let trainedCount = trained.reduce(0) { $0 + $1.count }
-        weights = size * specifications.reduce(0) { $0 + $1.count }
+        weights = size * Parameters.count(specifications)
         gradients = size * trainedCount
         switch options.optimizer {
         case .adamw: optimizer = size * 2 * trainedCount

@@ -8,11 +8,16 @@ public struct ParameterSpecification: Sendable, Hashable, Codable {
     public var shape: [Int]
     /// Whether the optimiser changes it.
     public var trains: Bool
+    /// The layer whose memory it shares with the same tensor of all other layers: its values stay where they are stored, and
+    /// are read when the layer is needed; nil: it has memory of its own.
+    public var sharedLayer: Int?
 
-    public init(name: String, shape: [Int], trains: Bool = true) {
+    public init(name: String, shape: [Int], trains: Bool = true, sharedLayer: Int? = nil) {
+        precondition(!trains || sharedLayer == nil, "ParameterSpecification: \(name) trains in shared memory")
         self.name = name
         self.shape = shape
         self.trains = trains
+        self.sharedLayer = sharedLayer
     }
 
     /// Number of values.
@@ -21,7 +26,8 @@ public struct ParameterSpecification: Sendable, Hashable, Codable {
     public var decays: Bool { shape.count > 1 }
 }
 
-/// Values and gradients of a model's tensors in one block each: the trained ones first, so that the optimiser walks one range.
+/// Values and gradients of a model's tensors in one block each: the trained ones first, so that the optimiser walks one range;
+/// at the end the memory that layers share.
 ///
 /// Order of the specifications is kept within the trained and the frozen ones: tensors whose products are fused
 /// (q, k and v; gate and up) are listed next to each other and so lie next to each other.
@@ -46,17 +52,41 @@ package final class Parameters {
         var offset = 0
         var trained = 0
         for trains in [true, false] {
-            for specification in specifications where specification.trains == trains {
+            for specification in specifications
+            where specification.trains == trains && specification.sharedLayer == nil {
                 entries.append(Entry(specification: specification, offset: offset))
-                offset += (specification.count + 15) / 16 * 16
+                offset += Self.room(specification)
             }
             if trains { trained = offset }
         }
+        let layers = Dictionary(grouping: specifications) { $0.sharedLayer }
+        for (layer, own) in layers.sorted(by: { ($0.key ?? -1) < ($1.key ?? -1) }) where layer != nil {
+            var place = offset
+            for specification in own {
+                entries.append(Entry(specification: specification, offset: place))
+                place += Self.room(specification)
+            }
+        }
+        offset += Self.sharedCount(specifications)
         self.entries = entries
         trainedCount = trained
         values = FloatBuffer(count: offset)
         gradients = FloatBuffer(count: trained)
         index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.specification.name, $0) })
+    }
+
+    private static func room(_ specification: ParameterSpecification) -> Int { (specification.count + 15) / 16 * 16 }
+
+    /// Floats of the memory that layers share.
+    private static func sharedCount(_ specifications: [ParameterSpecification]) -> Int {
+        Dictionary(grouping: specifications) { $0.sharedLayer }.filter { $0.key != nil }.values.map {
+            $0.reduce(0) { $0 + room($1) }
+        }.max() ?? 0
+    }
+
+    /// Floats of all values.
+    package static func count(_ specifications: [ParameterSpecification]) -> Int {
+        specifications.reduce(0) { $0 + ($1.sharedLayer == nil ? room($1) : 0) } + sharedCount(specifications)
     }
 
     package func entry(_ name: String) -> Entry {

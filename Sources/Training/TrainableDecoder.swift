@@ -34,6 +34,7 @@ package final class TrainableDecoder {
     private let finalNormGradient: Floats?
     private let head: Floats
     private let headGradient: Floats?
+    private let loader: LayerLoader?
     private let scratch = ScratchBuffer()
     private let logits = ScratchBuffer()
     private var inputMemory = FloatBuffer(count: 0)
@@ -44,15 +45,25 @@ package final class TrainableDecoder {
 
     /// Tensors of a model of this configuration, in the order that lets fused products lie side by side.
     ///
-    /// - Parameter adapters: rank of low-rank adapters on every linear layer of the blocks (dense models), beside
-    ///   which everything is frozen but perhaps the embedding; nil: everything trains.
-    package static func specifications(_ c: ModelConfiguration, adapterRank: Int? = nil, trainsEmbedding: Bool = true)
-        -> [ParameterSpecification]
-    {
+    /// - Parameters:
+    ///   - adapterRank: rank of low-rank adapters on every linear layer of the blocks (dense models), beside
+    ///     which everything is frozen but perhaps the embedding; nil: everything trains.
+    ///   - staysStored: whether the matrices beside adapters share the memory of one layer.
+    package static func specifications(
+        _ c: ModelConfiguration, adapterRank: Int? = nil, trainsEmbedding: Bool = true, staysStored: Bool = false
+    ) -> [ParameterSpecification] {
         let trains = adapterRank == nil
         var list: [ParameterSpecification] = []
         func add(_ name: String, _ shape: [Int], _ trains: Bool) {
             list.append(ParameterSpecification(name: name, shape: shape, trains: trains))
+        }
+        func share(_ layer: Int) {
+            guard staysStored else { return }
+            let p = "model.layers.\(layer)."
+            for index in list.indices
+            where list[index].name.hasPrefix(p) && !list[index].trains && list[index].shape.count > 1 {
+                list[index].sharedLayer = layer
+            }
         }
         let q = c.headCount * c.headDimension
         let k = c.keyValueHeadCount * c.headDimension
@@ -88,6 +99,7 @@ package final class TrainableDecoder {
                 add(p + "mlp.up_proj.weight", [c.feedForwardWidth, c.width], trains)
                 add(p + "mlp.down_proj.weight", [c.width, c.feedForwardWidth], trains)
             }
+            share(layer)
             if let rank = adapterRank {
                 let shapes = [
                     ("qkv", c.width, q + 2 * k), ("output", q, c.width), ("gate_up", c.width, 2 * c.feedForwardWidth),
@@ -108,16 +120,18 @@ package final class TrainableDecoder {
     ///
     /// - Parameters:
     ///   - adapterScale: multiplies the adapters' part (α / rank).
+    ///   - stored: the weights of layers that share memory; nil: there are none.
     ///   - contextLength: longest sequence that will be asked for.
     package init(
-        _ configuration: ModelConfiguration, parameters: Parameters, adapterScale: Float = 2, contextLength: Int,
-        compute: Compute
+        _ configuration: ModelConfiguration, parameters: Parameters, adapterScale: Float = 2,
+        stored: (any StoredWeights)? = nil, contextLength: Int, compute: Compute
     ) {
         let c = configuration
         self.configuration = c
         self.parameters = parameters
         self.compute = compute
         self.adapterScale = adapterScale
+        loader = stored.map { LayerLoader($0, parameters: parameters, compute: compute) }
         rope = RotaryTable(headDimension: c.headDimension, base: c.ropeTheta, positions: contextLength)
         embedding = parameters.value("model.embed_tokens.weight")
         embeddingGradient = parameters.gradient("model.embed_tokens.weight")
@@ -169,6 +183,7 @@ package final class TrainableDecoder {
         var saved: [TrainableBlock.Saved] = []
         for (layer, block) in blocks.enumerated() {
             var memory = makeSaved(layer, plan)
+            loader?.load(layer)
             block.forward(
                 x, targets: plan.carried(layer) < tokens ? last : nil, batch: batch, rope: rope, saved: &memory,
                 work: work, compute: compute, scratch: scratch)
@@ -203,6 +218,7 @@ package final class TrainableDecoder {
         if plan.carriesAll { batch.spreadTargets(dRows, over: dStream, width: c.width) }
         let layers = Float(max(1, c.layerCount))
         for layer in blocks.indices.reversed() where layer >= lowestTrained {
+            loader?.load(layer)
             // The last layer's activations are still there.
             if recompute, layer < blocks.count - 1 {
                 blocks[layer].recompute(
@@ -274,8 +290,16 @@ package final class TrainableDecoder {
             lastLayerOnTargetsOnly: false)
         let work = reserve(plan)
         var memory = makeSaved(layer, plan)
+        loader?.load(layer)
         block.forward(x, batch: batch, rope: rope, saved: &memory, work: work, compute: compute, scratch: scratch)
         return memory
+    }
+
+    /// A matrix of a layer with its adapter added, where weights stay stored; nil: the tensor has memory of its own.
+    package func merged(_ name: String) -> [Float]? {
+        guard let loader, let layer = parameters.entry(name).specification.sharedLayer else { return nil }
+        loader.load(layer, merging: adapterScale)
+        return parameters.array(name)
     }
 
     /// Makes the memory large enough for a pass; returns that of the work and the streams.

@@ -10,7 +10,7 @@ package final class Trainer {
     /// Another form of sequence `index` in pass `epoch` (a new cut of its words, say); the same for the same numbers.
     package typealias Variant = (_ index: Int, _ epoch: Int) -> TrainingSequence
 
-    let model: TrainableDecoder
+    package let model: TrainableDecoder
     let optimizer: any Optimizer
     private let data: [TrainingSequence]
     private let variant: Variant?

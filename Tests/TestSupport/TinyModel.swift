@@ -1,5 +1,5 @@
 internal import Foundation
-internal import LanguageModels
+package import LanguageModels
 internal import Tensors
 internal import Tokenizers
 
@@ -13,7 +13,7 @@ package enum TinyModel {
             bos: 1, eos: 2)
     }
 
-    package static func write(to path: String) throws {
+    package static func write(to path: String, type: ElementType = .f32) throws {
         let configuration = ModelConfiguration(
             family: .llama, vocabularySize: 259, width: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
             headDimension: 8, feedForwardWidth: 128, contextLength: 1024)
@@ -30,6 +30,6 @@ package enum TinyModel {
             chatTemplate:
                 "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
             name: "tiny", values: { values[$0]! })
-        try GGUFModelWriter.write(contents, type: .f32, to: path)
+        try GGUFModelWriter.write(contents, type: type, to: path)
     }
 }

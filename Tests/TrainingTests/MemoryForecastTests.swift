@@ -1,5 +1,6 @@
 import Foundation
 import LanguageModels
+import Tensors
 import Testing
 import Training
 
@@ -26,6 +27,20 @@ struct MemoryForecastTests {
         // An optimiser with one moment of most matrices, and room to make them orthogonal.
         #expect(forecast { $0.optimizer = .muon }.optimizer != plain.optimizer)
         #expect(plain.total == plain.weights + plain.beyondWeights)
+    }
+
+    @Test func storedLayersTakeTheRoomOfOne() {
+        let c = TinyDecoder.dense()
+        func count(_ staysStored: Bool) -> Int {
+            Parameters.count(TrainableDecoder.specifications(c, adapterRank: 4, staysStored: staysStored))
+        }
+        let matrices = TrainableDecoder.specifications(c).filter { $0.name.contains("layers.0.") && $0.shape.count > 1 }
+        #expect(count(false) - count(true) == (c.layerCount - 1) * matrices.reduce(0) { $0 + $1.count })
+        #expect(
+            c.layerCount > 1
+                && Parameters(TrainableDecoder.specifications(c)).values.count
+                    == Parameters.count(TrainableDecoder.specifications(c))
+        )
     }
 
     @Test func activationsFollowTokensRowsAndRecompute() {

@@ -113,9 +113,7 @@ extension TaskRun {
                 vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(seed),
                 recompute: task.training.recompute ?? false, compute: compute)
             let rows = try rows(adapter)
-            func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> (
-                trainer: Trainer, parameters: Parameters
-            ) {
+            func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> Trainer {
                 try adapter.trainer(
                     dense, data: rows.train, validation: rows.validation, epochs: epochs, checkpoint: checkpoint,
                     key: key.hexadecimal, observer: observer, group: options.group)
@@ -123,14 +121,14 @@ extension TaskRun {
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(
                     wanted: epochs, seconds: options.minutes.map { $0 * 60 * share }, least: min(1, epochs)
-                ) { try trainer(epochs, checkpoint: nil, observer: nil).trainer }
+                ) { try trainer(epochs, checkpoint: nil, observer: nil) }
             }
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
-            let (trainer, parameters) = try trainer(
+            let trainer = try trainer(
                 pace.epochs, checkpoint: checkpoint, observer: TrainingProgress(observer))
             _ = try trainer.run()
             let path = try file("teachers", key.hexadecimal + ".gguf")
-            try adapter.write(parameters, dense: dense, name: "\(teacher), adapted to \(task.name)", to: path.path)
+            try adapter.write(trainer.model, name: "\(teacher), adapted to \(task.name)", to: path.path)
             try? FileManager.default.removeItem(at: checkpoint)
             return Adapted(file: try workspace.reference(to: path), record: trainer.record, epochs: pace.epochs)
         }

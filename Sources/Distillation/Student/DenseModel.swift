@@ -36,8 +36,10 @@ package struct DenseModel {
         self.origins = origins
     }
 
+    private static let layerPrefix = "model.layers."
+
     private static func sourceName(_ name: String, _ layers: [Int]) -> String {
-        let prefix = "model.layers."
+        let prefix = layerPrefix
         guard name.hasPrefix(prefix), let end = name.dropFirst(prefix.count).firstIndex(of: "."),
             let layer = Int(name[name.index(name.startIndex, offsetBy: prefix.count)..<end])
         else { return name }
@@ -46,12 +48,16 @@ package struct DenseModel {
 
     /// Parameters for the trainer that hold these weights; adapters' A is drawn, B is zero. One tensor is read at a time.
     ///
+    /// - Parameter staysStored: whether the matrices beside adapters are left to ``stored()``.
     /// - Throws: `ModelError` when a tensor is missing or has another shape.
-    package func parameters(adapterRank: Int?, trains: Bool = true, seed: UInt64) throws -> Parameters {
-        var specifications = TrainableDecoder.specifications(configuration, adapterRank: adapterRank)
+    package func parameters(adapterRank: Int?, trains: Bool = true, staysStored: Bool = false, seed: UInt64) throws
+        -> Parameters
+    {
+        var specifications = TrainableDecoder.specifications(
+            configuration, adapterRank: adapterRank, staysStored: staysStored)
         if !trains { for index in specifications.indices { specifications[index].trains = false } }
         let parameters = Parameters(specifications)
-        for (name, shape) in configuration.tensors {
+        for (name, shape) in configuration.tensors where parameters.entry(name).specification.sharedLayer == nil {
             parameters.set(
                 name, try source.values(DenseModel.sourceName(name, layers), shape: shape, origins: origins))
         }
@@ -65,7 +71,45 @@ package struct DenseModel {
     }
 }
 
+extension DenseModel {
+    /// The matrices of the layers, unpacked when they are asked for.
+    ///
+    /// - Throws: `ModelError` when a tensor is missing or has another shape.
+    package func stored() throws -> any StoredWeights {
+        var tensors: [String: StoredTensor] = [:]
+        for (name, shape) in configuration.tensors where shape.count > 1 && name.hasPrefix(Self.layerPrefix) {
+            tensors[name] = try source.tensor(Self.sourceName(name, layers), shape: shape)
+        }
+        return Stored(tensors: tensors)
+    }
+
+    private struct Stored: StoredWeights {
+        let tensors: [String: StoredTensor]
+
+        func write(_ name: String, rows: Range<Int>, to destination: UnsafeMutablePointer<Float>) {
+            guard let tensor = tensors[name] else { preconditionFailure("no stored tensor named \(name)") }
+            for row in rows {
+                tensor.dequantizeRow(row, into: destination + (row - rows.lowerBound) * tensor.columns)
+            }
+        }
+    }
+}
+
 extension WeightSource {
+    /// A tensor of a certain shape.
+    ///
+    /// - Parameter rows: what it must have; nil: what the shape says.
+    /// - Throws: `ModelError` when it is missing or has another shape.
+    fileprivate func tensor(_ name: String, shape: [Int], rows: Int? = nil) throws -> StoredTensor {
+        let tensor = try tensor(name)
+        guard tensor.rows == rows ?? (shape.count == 1 ? 1 : shape[0]), tensor.columns == shape[shape.count - 1] else {
+            throw ModelError(
+                .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
+                file: self.name)
+        }
+        return tensor
+    }
+
     /// A tensor in fp32.
     ///
     /// - Parameters:
@@ -73,14 +117,8 @@ extension WeightSource {
     ///   - origins: for each token the rows whose mean is the new one; nil: the vocabulary stays.
     /// - Throws: `ModelError` when it is missing or has another shape.
     func values(_ name: String, shape: [Int], origins: [[Int32]]?) throws -> [Float] {
-        let tensor = try tensor(name)
         let isVocabulary = name == "model.embed_tokens.weight" || name == "lm_head.weight"
-        let rows = shape.count == 1 ? 1 : isVocabulary ? configuration.vocabularySize : shape[0]
-        guard tensor.rows == rows, tensor.columns == shape[shape.count - 1] else {
-            throw ModelError(
-                .missingTensor, "'\(name)' has the shape [\(tensor.rows), \(tensor.columns)], expected \(shape)",
-                file: self.name)
-        }
+        let tensor = try tensor(name, shape: shape, rows: isVocabulary ? configuration.vocabularySize : nil)
         let all = tensor.floats()
         guard isVocabulary, let origins else { return all }
         let width = tensor.columns

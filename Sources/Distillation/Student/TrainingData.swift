@@ -38,16 +38,19 @@ struct TrainingData {
             data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
             words: vocabulary.words, schema: vocabulary.format.schema)
         let given = Dictionary(answers.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
-        let unlabelled: [Labelled] = data.inputs.compactMap { input in
-            guard let answer = given[input], !answer.output.isEmpty,
-                answer.tokens.count <= vocabulary.format.maximumAnswerTokens
-            else { return nil }
-            return Labelled(input: input, answer: answer)
+        func labelled(_ inputs: [String]) -> [Labelled] {
+            inputs.compactMap { input in
+                guard let answer = given[input], !answer.output.isEmpty,
+                    answer.tokens.count <= vocabulary.format.maximumAnswerTokens
+                else { return nil }
+                return Labelled(input: input, answer: answer)
+            }
         }
+        let unlabelled = labelled(data.inputs)
         if vocabulary.format.kind == .label, sharesTokens, !given.isEmpty {
             let question = try VotedLabels.Question(
                 data, format: vocabulary.format, tokenizer: vocabulary.tokenizer, answers: given,
-                unlabelled: unlabelled)
+                unlabelled: unlabelled, varied: labelled(data.variants))
             try addVoted(data, question: question, votes: try await votes(question))
             return
         }
@@ -94,7 +97,7 @@ struct TrainingData {
         for example in data.train where !question.answered.contains(example.input) {
             add(try writer.row(example.input, answer: example.output), example.input, example.output)
         }
-        for (row, input) in question.inputs.enumerated() {
+        for (row, input) in (question.inputs + question.variants).enumerated() {
             let probabilities = votes.probabilities(question.gold.count + row, of: labels.count)
             let best = labels[probabilities.indices.max { (probabilities[$0], $1) < (probabilities[$1], $0) }!]
             let soft = SoftTarget(tokens: question.tokens, probabilities: probabilities)

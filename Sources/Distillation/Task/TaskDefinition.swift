@@ -14,6 +14,12 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     }
 
     public struct Adaptation: Sendable, Hashable, Codable {
+        /// Both give the same weights: `qlora` keeps the frozen ones as they are stored and needs less memory.
+        public enum Method: String, Sendable, Hashable, Codable, CaseIterable {
+            case lora, qlora
+        }
+
+        public var method: Method
         public var epochs: Double
         public var rank: Int
         public var rate: Double
@@ -122,6 +128,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// Inputs that the student's base writes after those of the gold, for an adapted teacher to answer; nil: as many as
     /// the unlabelled ones are too few.
     public var written: Int?
+    /// Inputs made of parts and words of others, for an adapted teacher to answer.
+    public var varied = 0
     /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
     public var teacher: String?
     public var adaptation: Adaptation?

@@ -35,12 +35,13 @@ struct TeacherAdapter {
     func trainer(
         _ dense: DenseModel, data: [TrainingSequence], validation held: [TrainingSequence], epochs: Double,
         checkpoint: URL?, key: String, observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
-    ) throws -> (trainer: Trainer, parameters: Parameters) {
-        let parameters = try dense.parameters(adapterRank: adaptation.rank, seed: seed)
+    ) throws -> Trainer {
+        let staysStored = adaptation.method == .qlora
+        let parameters = try dense.parameters(adapterRank: adaptation.rank, staysStored: staysStored, seed: seed)
         let longest = (data + held).map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
-            dense.configuration, parameters: parameters, adapterScale: Self.scale, contextLength: max(8, longest),
-            compute: compute)
+            dense.configuration, parameters: parameters, adapterScale: Self.scale,
+            stored: staysStored ? try dense.stored() : nil, contextLength: max(8, longest), compute: compute)
         var options = TrainingOptions()
         options.epochs = epochs
         options.batch = Self.batch(data, epochs: epochs)
@@ -49,10 +50,10 @@ struct TeacherAdapter {
         options.seed = seed
         options.recompute = recompute
         options.checkpointInterval = 20
-        let trainer = try Trainer(
+        // Other processes have no file to read stored weights from.
+        return try Trainer(
             model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
-            observer: observer, group: group)
-        return (trainer, parameters)
+            observer: observer, group: staysStored ? nil : group)
     }
 
     /// Sequences an update: as many as keep the products busy, but not so many that few updates are left.
@@ -63,11 +64,14 @@ struct TeacherAdapter {
     }
 
     /// Merges the adapters and writes the model.
-    func write(_ parameters: Parameters, dense: DenseModel, name: String, to path: String) throws {
-        parameters.mergeAdapters(dense.configuration, scale: Self.scale, compute: compute)
+    func write(_ model: TrainableDecoder, name: String, to path: String) throws {
+        let parameters = model.parameters
+        if adaptation.method == .lora {
+            parameters.mergeAdapters(model.configuration, scale: Self.scale, compute: compute)
+        }
         let contents = ModelContents(
-            configuration: dense.configuration, tokenizer: vocabulary.tokenizer.definition, chatTemplate: nil,
-            name: name, values: { parameters.array($0) })
+            configuration: model.configuration, tokenizer: vocabulary.tokenizer.definition, chatTemplate: nil,
+            name: name, values: { model.merged($0) ?? parameters.array($0) })
         try GGUFModelWriter.write(contents, type: .q8_0, to: path)
     }
 }
