@@ -26,7 +26,7 @@ extension TaskRun {
             let read = try await fit(
                 "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: reading,
                 share: 0.1, seed: task.training.seed
-            ) { (try $0.rows(reading: data.inputs + data.train.map(\.input)), []) }
+            ) { try $0.lesson(reading: data.inputs + data.train.map(\.input)) }
             start = Start(
                 model: ContentKey.of { $0.add("file", read.file) }, path: workspace.url(of: read.file).path,
                 origins: nil)
@@ -39,7 +39,7 @@ extension TaskRun {
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
                     from: start, vocabulary: vocabulary, adaptation, epochs: adaptation.epochs,
                     share: 0.3 / Double(count), seed: task.training.seed + member
-                ) { (try $0.rows(data.train), try $0.rows(data.writableValidation(32, kind: task.kind))) })
+                ) { try $0.lesson(data) })
         }
         guard adaptation.selfTraining > 0 else { return result }
         let labels = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
@@ -48,7 +48,7 @@ extension TaskRun {
             try await fit(
                 "self_training", "adapt the teacher to these", teacher, from: start, vocabulary: vocabulary, adaptation,
                 epochs: adaptation.selfTraining, share: 0.15, seed: task.training.seed, labels: labels.key
-            ) { _ in (material.rows, []) }
+            ) { _ in .init(rows: material.rows) }
         ]
     }
 
@@ -81,7 +81,7 @@ extension TaskRun {
         var origins: [[Int32]]?
     }
 
-    /// A stage that trains adapters on some rows and merges them.
+    /// A stage that trains adapters on a lesson and merges them.
     ///
     /// - Parameters:
     ///   - share: of the run's time, where that is limited.
@@ -90,7 +90,7 @@ extension TaskRun {
         _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
         _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, seed: Int,
         labels: ContentKey? = nil,
-        rows: (TeacherAdapter) throws -> (train: [TrainingSequence], validation: [TrainingSequence])
+        lesson: (TeacherAdapter) throws -> TeacherAdapter.Lesson
     ) async throws -> Adapted {
         let key = try key(name) {
             $0.add("model", start.model)
@@ -112,11 +112,11 @@ extension TaskRun {
             let adapter = TeacherAdapter(
                 vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(seed),
                 recompute: task.training.recompute ?? false, compute: compute)
-            let rows = try rows(adapter)
+            let lesson = try lesson(adapter)
             func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> Trainer {
                 try adapter.trainer(
-                    dense, data: rows.train, validation: rows.validation, epochs: epochs, checkpoint: checkpoint,
-                    key: key.hexadecimal, observer: observer, group: options.group)
+                    dense, lesson, epochs: epochs, checkpoint: checkpoint, key: key.hexadecimal, observer: observer,
+                    group: options.group)
             }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(

@@ -33,8 +33,6 @@ struct StudentTraining {
 
     /// Tokens of the task on which carving measures what neurons do.
     private static let sampledTokens = 1024
-    /// Probability that a merge of the tokenizer is left out, where answers are written in the same tokens as inputs.
-    private static let mergeDropout = 0.05
     /// Passes over the validation rows.
     private static let validations = 8
     /// Of the routers' bias (arXiv 2408.15664).
@@ -215,11 +213,7 @@ struct StudentTraining {
     }
 
     var variant: Trainer.Variant? {
-        guard material.varies else { return nil }
-        return { [material, contextLength, seed = task.training.seed] index, epoch in
-            material.vary(
-                index, epoch: epoch, dropout: Self.mergeDropout, seed: UInt64(seed), limit: contextLength)
-        }
+        material.variant(seed: UInt64(task.training.seed), limit: contextLength)
     }
 
     func decoder(_ configuration: ModelConfiguration, _ parameters: Parameters) -> TrainableDecoder {

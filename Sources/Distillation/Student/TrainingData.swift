@@ -22,6 +22,27 @@ struct TrainingData {
     private(set) var notes: [String] = []
     private let writer: TrainingRows
 
+    /// Probability that a merge of the tokenizer is left out where rows vary.
+    private static let mergeDropout = 0.05
+
+    /// The gold alone.
+    ///
+    /// - Throws: ``TaskError``, `TokenizerError`.
+    init(gold data: Dataset, vocabulary: StudentVocabulary) throws {
+        self.init(empty: data, vocabulary: vocabulary)
+        for example in data.train {
+            add(try writer.row(example.input, answer: example.output), example.input, example.output)
+        }
+    }
+
+    /// No rows yet.
+    private init(empty data: Dataset, vocabulary: StudentVocabulary, loss: TaskDefinition.Loss? = nil) {
+        writer = TrainingRows(vocabulary: vocabulary, loss: loss)
+        substitution = SlotSubstitution(
+            data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
+            words: vocabulary.words, schema: vocabulary.format.schema)
+    }
+
     /// - Parameters:
     ///   - answers: the teacher's, to the gold, the unlabelled and the validation inputs; those that are missing are done
     ///     without.
@@ -33,10 +54,7 @@ struct TrainingData {
         loss: TaskDefinition.Loss? = nil,
         votes: (VotedLabels.Question) async throws -> VotedLabels
     ) async throws {
-        writer = TrainingRows(vocabulary: vocabulary, loss: loss)
-        substitution = SlotSubstitution(
-            data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
-            words: vocabulary.words, schema: vocabulary.format.schema)
+        self.init(empty: data, vocabulary: vocabulary, loss: loss)
         let given = Dictionary(answers.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
         func labelled(_ inputs: [String]) -> [Labelled] {
             inputs.compactMap { input in
@@ -105,12 +123,19 @@ struct TrainingData {
         }
     }
 
-    /// Whether rows take another form in each pass.
-    var varies: Bool { !writer.vocabulary.format.kind.hasLabels }
+    /// Gives rows another form in each pass; nil: they are always the same.
+    ///
+    /// - Parameter limit: the most tokens of a row.
+    func variant(seed: UInt64, limit: Int) -> Trainer.Variant? {
+        guard !writer.vocabulary.format.kind.hasLabels else { return nil }
+        return { index, epoch in
+            vary(index, epoch: epoch, dropout: Self.mergeDropout, seed: seed, limit: limit)
+        }
+    }
 
     /// Row `index` in the form of pass `epoch`: copied words exchanged in half of the passes, words cut anew; as it is
     /// where that would have more tokens than `limit`.
-    func vary(_ index: Int, epoch: Int, dropout: Double, seed: UInt64, limit: Int) -> TrainingSequence {
+    private func vary(_ index: Int, epoch: Int, dropout: Double, seed: UInt64, limit: Int) -> TrainingSequence {
         var random = RandomNumbers(
             seed: seed &+ UInt64(index) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(epoch) &* 0xD1B5_4A32_D192_ED03)
         var row = rows[index]

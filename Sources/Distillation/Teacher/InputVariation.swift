@@ -23,7 +23,7 @@ package struct InputVariation {
     package init(_ inputs: [String]) {
         self.inputs = inputs.map { $0.split(separator: " ") }.filter { !$0.isEmpty }
         words = self.inputs.flatMap { $0 }
-        known = Set(inputs.map(Dataset.normal))
+        known = Set(inputs.map(Dataset.normal) + [""])
         longest = self.inputs.map(\.count).max() ?? 0
     }
 

@@ -16,35 +16,60 @@ struct TeacherAdapter {
     /// α / rank.
     private static let scale: Float = 2
 
-    /// Rows to learn the examples from.
-    func rows(_ examples: [Example]) throws -> [TrainingSequence] {
-        let rows = TrainingRows(vocabulary: vocabulary)
-        return try examples.map { try rows.row($0.input, answer: $0.output) }
+    /// What a teacher is fitted to.
+    struct Lesson {
+        var rows: [TrainingSequence]
+        var validation: [TrainingSequence] = []
+        /// Other forms of the rows; nil: there are none.
+        var variant: Trainer.Variant?
     }
 
-    /// Rows to learn the inputs themselves from, token after token.
-    func rows(reading inputs: [String]) throws -> [TrainingSequence] {
-        try inputs.map { input in
-            let prompt = try vocabulary.format.prompt(input, tokenizer: vocabulary.tokenizer)
-            return TrainingSequence(
-                tokens: Array(prompt.dropLast()), targets: prompt.dropFirst().map(SoftTarget.only),
-                answers: Array(prompt.dropFirst()))
-        }
+    /// Rows of the validation set that are looked at while it learns.
+    private static let validated = 32
+
+    /// The gold. What answers copy is exchanged in half of the passes over texts, so that a teacher of many layers and few
+    /// rows copies words it has not met, too.
+    ///
+    /// - Throws: ``TaskError``, `TokenizerError`.
+    func lesson(_ data: Dataset) throws -> Lesson {
+        let kind = vocabulary.format.kind
+        let gold = try TrainingData(gold: data, vocabulary: vocabulary)
+        let rows = TrainingRows(vocabulary: vocabulary)
+        return Lesson(
+            rows: gold.rows,
+            validation: try data.writableValidation(Self.validated, kind: kind).map {
+                try rows.row($0.input, answer: $0.output)
+            },
+            variant: kind == .text
+                ? gold.variant(seed: seed, limit: gold.rows.map(\.tokens.count).max() ?? 0) : nil)
+    }
+
+    /// The inputs themselves, token after token.
+    ///
+    /// - Throws: ``TaskError``.
+    func lesson(reading inputs: [String]) throws -> Lesson {
+        Lesson(
+            rows: try inputs.map { input in
+                let prompt = try vocabulary.format.prompt(input, tokenizer: vocabulary.tokenizer)
+                return TrainingSequence(
+                    tokens: Array(prompt.dropLast()), targets: prompt.dropFirst().map(SoftTarget.only),
+                    answers: Array(prompt.dropFirst()))
+            })
     }
 
     func trainer(
-        _ dense: DenseModel, data: [TrainingSequence], validation held: [TrainingSequence], epochs: Double,
-        checkpoint: URL?, key: String, observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
+        _ dense: DenseModel, _ lesson: Lesson, epochs: Double, checkpoint: URL?, key: String,
+        observer: (any TrainingObserver)?, group: (any ProcessGroup)? = nil
     ) throws -> Trainer {
         let staysStored = adaptation.method == .qlora
         let parameters = try dense.parameters(adapterRank: adaptation.rank, staysStored: staysStored, seed: seed)
-        let longest = (data + held).map(\.tokens.count).max() ?? 1
+        let longest = (lesson.rows + lesson.validation).map(\.tokens.count).max() ?? 1
         let decoder = TrainableDecoder(
             dense.configuration, parameters: parameters, adapterScale: Self.scale,
             stored: staysStored ? try dense.stored() : nil, contextLength: max(8, longest), compute: compute)
         var options = TrainingOptions()
         options.epochs = epochs
-        options.batch = Self.batch(data, epochs: epochs)
+        options.batch = Self.batch(lesson.rows, epochs: epochs)
         options.rate = Float(adaptation.rate)
         options.decay = 0
         options.seed = seed
@@ -52,7 +77,8 @@ struct TeacherAdapter {
         options.checkpointInterval = 20
         // Other processes have no file to read stored weights from.
         return try Trainer(
-            model: decoder, data: data, validation: held, options: options, checkpoint: checkpoint, key: key,
+            model: decoder, data: lesson.rows, validation: lesson.validation, options: options,
+            variant: lesson.variant, checkpoint: checkpoint, key: key,
             observer: observer, group: staysStored ? nil : group)
     }
 
