@@ -20,8 +20,6 @@ package final class TrainableDecoder {
     /// Whether the last layer carries on only the rows that have a target, where there are others: behind its attention
     /// nothing else reaches the loss. Its router's losses and loads are then those of these rows.
     package var lastLayerOnTargetsOnly = true
-    /// Whether each row of the embedding trains; nil: all do.
-    package var trainedTokens: [Bool]?
     /// What matches targets that have a teacher's distribution beside them.
     package var divergence = Divergence(.forwardKL)
     /// [layers, E]: added to the routers' probabilities for choosing; all zero but while training balances with it.
@@ -248,17 +246,6 @@ package final class TrainableDecoder {
             }
         }
         return result
-    }
-
-    /// Takes the gradients of the embedding's frozen rows away.
-    ///
-    /// - Parameter occurring: the tokens whose rows an update may change; nil: all that train.
-    func clearFrozenRows(but occurring: Set<Int32>? = nil) {
-        guard let embeddingGradient, trainedTokens != nil || occurring != nil else { return }
-        for token in 0..<configuration.vocabularySize
-        where trainedTokens?[token] == false || occurring?.contains(Int32(token)) == false {
-            (embeddingGradient + token * configuration.width).update(repeating: 0, count: configuration.width)
-        }
     }
 
     /// Hidden states x[T, W] that enter each layer's feed-forward part (after its norm), layer by layer: what carving measures.

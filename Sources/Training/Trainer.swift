@@ -139,7 +139,6 @@ package final class Trainer {
         let pass =
             preferenceGradients(batch) ?? parallel?.gradients(batch, microBatch: options.microBatch)
             ?? model.gradients(batch, microBatch: options.microBatch)
-        model.clearFrozenRows(but: options.onlyOccurringTokens ? Self.tokens(of: batch) : nil)
         let tokens = chosen.reduce(0) { $0 + $1.sequence.tokens.count }
         let norm = model.parameters.gradientNorm(compute: model.compute)
         let loss = pass.loss.loss / max(pass.loss.weight, 1e-9)
@@ -167,23 +166,6 @@ package final class Trainer {
         if record.steps % max(1, steps / 200) == 0 || record.steps == steps { addPoint() }
         return nil
     }
-
-    /// Tokens that sequences read, or that are likely to be right.
-    private static func tokens(of sequences: [TrainingSequence]) -> Set<Int32> {
-        var result: Set<Int32> = []
-        for sequence in sequences {
-            result.formUnion(sequence.tokens)
-            for target in sequence.targets {
-                for (token, probability) in zip(target.tokens, target.probabilities) where probability >= likely {
-                    result.insert(token)
-                }
-            }
-        }
-        return result
-    }
-
-    /// From which probability on a token is likely to be right.
-    private static let likely: Float = 0.01
 
     /// Sets the gradients of a batch of pairs; nil where sequences are learnt as they are.
     private func preferenceGradients(_ pairs: [TrainingSequence]) -> TrainableDecoder.PassResult? {

@@ -51,10 +51,6 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var recompute = false
     /// Share of every target that is spread over the whole vocabulary (Szegedy et al. 2016).
     public var labelSmoothing: Float = 0
-    /// Whether an update leaves the rows of the embedding alone whose tokens don't occur in its sequences. In a tied one the
-    /// softmax pushes all others away a little each time, which Adam makes as large a step as any other: tokens that are
-    /// rarely right are then no longer copied from the input.
-    public var onlyOccurringTokens = false
     /// What matches targets that have a teacher's distribution beside them.
     public var divergence = Divergence(.forwardKL)
     /// β of direct preference optimisation, for sequences with a rejected answer (``PreferenceLoss``); nil: sequences are
