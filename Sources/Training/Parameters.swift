@@ -12,12 +12,10 @@ public struct ParameterSpecification: Sendable, Hashable, Codable {
     /// are read when the layer is needed; nil: it has memory of its own.
     public var sharedLayer: Int?
 
-    public init(name: String, shape: [Int], trains: Bool = true, sharedLayer: Int? = nil) {
-        precondition(!trains || sharedLayer == nil, "ParameterSpecification: \(name) trains in shared memory")
+    public init(name: String, shape: [Int], trains: Bool = true) {
         self.name = name
         self.shape = shape
         self.trains = trains
-        self.sharedLayer = sharedLayer
     }
 
     /// Number of values.
@@ -48,45 +46,34 @@ package final class Parameters {
     private let index: [String: Int]
 
     package init(_ specifications: [ParameterSpecification]) {
-        var entries: [Entry] = []
-        var offset = 0
-        var trained = 0
-        for trains in [true, false] {
-            for specification in specifications
-            where specification.trains == trains && specification.sharedLayer == nil {
-                entries.append(Entry(specification: specification, offset: offset))
-                offset += Self.room(specification)
-            }
-            if trains { trained = offset }
-        }
-        let layers = Dictionary(grouping: specifications) { $0.sharedLayer }
-        for (layer, own) in layers.sorted(by: { ($0.key ?? -1) < ($1.key ?? -1) }) where layer != nil {
-            var place = offset
-            for specification in own {
-                entries.append(Entry(specification: specification, offset: place))
-                place += Self.room(specification)
-            }
-        }
-        offset += Self.sharedCount(specifications)
-        self.entries = entries
-        trainedCount = trained
-        values = FloatBuffer(count: offset)
-        gradients = FloatBuffer(count: trained)
+        let layout = Self.layout(specifications)
+        entries = layout.entries
+        trainedCount = layout.trained
+        values = FloatBuffer(count: layout.count)
+        gradients = FloatBuffer(count: layout.trained)
         index = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.specification.name, $0) })
     }
 
-    private static func room(_ specification: ParameterSpecification) -> Int { (specification.count + 15) / 16 * 16 }
-
-    /// Floats of the memory that layers share.
-    private static func sharedCount(_ specifications: [ParameterSpecification]) -> Int {
-        Dictionary(grouping: specifications) { $0.sharedLayer }.filter { $0.key != nil }.values.map {
-            $0.reduce(0) { $0 + room($1) }
-        }.max() ?? 0
-    }
-
     /// Floats of all values.
-    package static func count(_ specifications: [ParameterSpecification]) -> Int {
-        specifications.reduce(0) { $0 + ($1.sharedLayer == nil ? room($1) : 0) } + sharedCount(specifications)
+    package static func count(_ specifications: [ParameterSpecification]) -> Int { layout(specifications).count }
+
+    /// Where each tensor lies, floats that are trained, and floats in all.
+    private static func layout(_ specifications: [ParameterSpecification]) -> (
+        entries: [Entry], trained: Int, count: Int
+    ) {
+        var entries: [Entry] = []
+        /// Places tensors one behind the other and returns where they end.
+        func place(_ own: [ParameterSpecification], at start: Int) -> Int {
+            own.reduce(start) { offset, specification in
+                entries.append(Entry(specification: specification, offset: offset))
+                return offset + (specification.count + 15) / 16 * 16
+            }
+        }
+        let trained = place(specifications.filter(\.trains), at: 0)
+        let frozen = Dictionary(grouping: specifications.filter { !$0.trains }, by: \.sharedLayer)
+        let shared = place(frozen[nil] ?? [], at: trained)
+        let end = frozen.keys.compactMap(\.self).sorted().map { place(frozen[$0]!, at: shared) }.max() ?? shared
+        return (entries, trained, end)
     }
 
     package func entry(_ name: String) -> Entry {

@@ -88,9 +88,7 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                varyInputs(task.varied)
-                let answers = try await label(
-                    adapted, vocabulary: own, inputs: inputs(evaluation.run) + data.variants)
+                let answers = try await label(adapted, vocabulary: own, inputs: inputs(evaluation.run))
                 adaptedRun = try calibrate(evaluation, vocabulary: own, labels: answers)
                 labels = answers
                 if !isShared { try translate(&labels, from: own, to: vocabulary) }
@@ -220,16 +218,6 @@ public final class TaskRun {
         let new = inputs.filter { !known.contains(Dataset.normal($0)) }
         data.inputs += new
         data.notes.append("\(new.count) of the inputs the teacher answers were written by \(task.student.base)")
-    }
-
-    /// Inputs made of parts and words of those there are.
-    private func varyInputs(_ count: Int) {
-        guard count > 0 else { return }
-        let held = Set((data.test + data.validation).map { Dataset.normal($0.input) })
-        data.variants = InputVariation(data.train.map(\.input) + data.inputs)
-            .write(count, seed: UInt64(task.training.seed)).filter { !held.contains(Dataset.normal($0)) }
-        data.notes.append(
-            "\(data.variants.count) more inputs the teacher answers are made of parts and words of others")
     }
 
     private func baselineRun() async throws -> SystemRun {

@@ -56,19 +56,16 @@ struct TrainingData {
     ) async throws {
         self.init(empty: data, vocabulary: vocabulary, loss: loss)
         let given = Dictionary(answers.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
-        func labelled(_ inputs: [String]) -> [Labelled] {
-            inputs.compactMap { input in
-                guard let answer = given[input], !answer.output.isEmpty,
-                    answer.tokens.count <= vocabulary.format.maximumAnswerTokens
-                else { return nil }
-                return Labelled(input: input, answer: answer)
-            }
+        let unlabelled: [Labelled] = data.inputs.compactMap { input in
+            guard let answer = given[input], !answer.output.isEmpty,
+                answer.tokens.count <= vocabulary.format.maximumAnswerTokens
+            else { return nil }
+            return Labelled(input: input, answer: answer)
         }
-        let unlabelled = labelled(data.inputs)
         if vocabulary.format.kind == .label, sharesTokens, !given.isEmpty {
             let question = try VotedLabels.Question(
                 data, format: vocabulary.format, tokenizer: vocabulary.tokenizer, answers: given,
-                unlabelled: unlabelled, varied: labelled(data.variants))
+                unlabelled: unlabelled)
             try addVoted(data, question: question, votes: try await votes(question))
             return
         }
@@ -115,7 +112,7 @@ struct TrainingData {
         for example in data.train where !question.answered.contains(example.input) {
             add(try writer.row(example.input, answer: example.output), example.input, example.output)
         }
-        for (row, input) in (question.inputs + question.variants).enumerated() {
+        for (row, input) in question.inputs.enumerated() {
             let probabilities = votes.probabilities(question.gold.count + row, of: labels.count)
             let best = labels[probabilities.indices.max { (probabilities[$0], $1) < (probabilities[$1], $0) }!]
             let soft = SoftTarget(tokens: question.tokens, probabilities: probabilities)

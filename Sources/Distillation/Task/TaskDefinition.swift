@@ -128,8 +128,6 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// Inputs that the student's base writes after those of the gold, for an adapted teacher to answer; nil: as many as
     /// the unlabelled ones are too few.
     public var written: Int?
-    /// Inputs made of parts and words of others, for an adapted teacher to answer.
-    public var varied = 0
     /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
     public var teacher: String?
     public var adaptation: Adaptation?

@@ -176,7 +176,7 @@ struct TaskReader {
         }
         let kind = try output.choice("kind", TaskDefinition.OutputKind.self)
         guard let kind else { throw TaskError("'output.kind' is missing", file: file, line: output.line) }
-        let data = try root.section("data", keys: ["inputs", "gold", "recorded", "written", "varied"])
+        let data = try root.section("data", keys: ["inputs", "gold", "recorded", "written"])
         var gold: Section?
         var train: String?
         if let node = data?.node("gold") {
@@ -237,12 +237,6 @@ struct TaskReader {
         if task.written ?? 0 > 0, task.adaptation == nil, let node = data?.node("written") {
             throw error(
                 node, "'data.written' needs a teacher that is adapted (teacher.adapt), which answers what was written")
-        }
-        task.varied = try data?.integer("varied", 0...1_000_000) ?? 0
-        if task.varied > 0, task.adaptation == nil || kind != .label, let node = data?.node("varied") {
-            throw error(
-                node,
-                "'data.varied' needs labels, and a teacher that is adapted (teacher.adapt), which answers the inputs")
         }
         task.abstain = try abstain(output, kind: kind, labels: task.labels)
         try start(student, experts, &task)
