@@ -18,6 +18,7 @@ struct TrainingData {
     /// The answer each row teaches.
     private(set) var outputs: [String] = []
     private let substitution: SlotSubstitution?
+    private let noise: SpellingNoise?
     /// What to say about how the rows were made.
     private(set) var notes: [String] = []
     private let writer: TrainingRows
@@ -41,6 +42,9 @@ struct TrainingData {
         substitution = SlotSubstitution(
             data.train, kind: vocabulary.format.kind, lowercases: vocabulary.format.lowercases,
             words: vocabulary.words, schema: vocabulary.format.schema)
+        noise =
+            vocabulary.format.kind == .text
+            ? SpellingNoise(data.train, lowercases: vocabulary.format.lowercases) : nil
     }
 
     /// - Parameters:
@@ -130,21 +134,25 @@ struct TrainingData {
         }
     }
 
-    /// Row `index` in the form of pass `epoch`: copied words exchanged in half of the passes, words cut anew; as it is
-    /// where that would have more tokens than `limit`.
+    /// Row `index` in the form of pass `epoch`: copied words exchanged in half of the passes, words misspelt in half of
+    /// them where answers put them right, words cut anew; as it is where that would have more tokens than `limit`.
     private func vary(_ index: Int, epoch: Int, dropout: Double, seed: UInt64, limit: Int) -> TrainingSequence {
         var random = RandomNumbers(
             seed: seed &+ UInt64(index) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(epoch) &* 0xD1B5_4A32_D192_ED03)
         var row = rows[index]
-        var input = inputs[index]
+        var example = Example(input: inputs[index], output: outputs[index])
         if let substitution, random.uniform() < SlotSubstitution.share,
-            let varied = substitution.vary(Example(input: input, output: outputs[index]), random: &random),
+            let varied = substitution.vary(example, random: &random),
             let changed = try? writer.row(varied.input, answer: varied.output, weight: row.weight)
         {
             row = changed
-            input = varied.input
+            example = varied
         }
-        row = (try? writer.recut(row, input: input, dropout: dropout, seed: random.next())) ?? row
+        // The answer stays, and with it what the teacher said.
+        if let noise, random.uniform() < SpellingNoise.share, let input = noise.vary(example, random: &random) {
+            example.input = input
+        }
+        row = (try? writer.recut(row, input: example.input, dropout: dropout, seed: random.next())) ?? row
         return row.tokens.count <= limit ? row : rows[index]
     }
 }

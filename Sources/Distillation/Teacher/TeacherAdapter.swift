@@ -27,8 +27,8 @@ struct TeacherAdapter {
     /// Rows of the validation set that are looked at while it learns.
     private static let validated = 32
 
-    /// The gold. Of texts, copied words are exchanged in half of the passes, so that words that were not met are copied, too;
-    /// that did nothing for JSON.
+    /// The gold. Of texts, copied words are exchanged in half of the passes, so that words that were not met are copied, too,
+    /// and words that answers put right are misspelt; exchanging did nothing for JSON.
     ///
     /// - Throws: ``TaskError``, `TokenizerError`.
     func lesson(_ data: Dataset) throws -> Lesson {

@@ -1,0 +1,107 @@
+import Distillation
+import Foundation
+import Tensors
+import Testing
+
+/// Words of inputs written in other ways, for answers that put them right.
+struct SpellingNoiseTests {
+    private static let parts = [
+        "bracket", "bumper", "gasket", "hammer", "handle", "window", "washer", "winch", "sensor", "socket", "filter",
+        "motor", "light", "switch", "wheel", "mirror", "cable", "valve", "frame", "spring", "grease", "bearing",
+        "engine", "battery", "blade",
+    ]
+
+    /// Each part twice as it should be, and once with two letters the wrong way round.
+    private static func notes() -> [Example] {
+        parts.flatMap { part in
+            var letters = Array(part)
+            letters.swapAt(1, 2)
+            return [("replace", part, 17), ("check", part, 4), ("replace", String(letters), 21)].map {
+                Example(input: "\($0) \($1) no. \($2)", output: "\($0) \(part) number <num>")
+            }
+        }
+    }
+
+    private static func noise() throws -> SpellingNoise { try #require(SpellingNoise(notes(), lowercases: true)) }
+
+    @Test func wordsAreMisspeltAsOthersWereAndNumbersChange() throws {
+        let noise = try Self.noise()
+        var random = RandomNumbers(seed: 3)
+        var misspelt: Set<String> = []
+        var numbers: Set<String> = []
+        let example = Example(input: "REPLACE turbine no. 17", output: "replace turbine number <num>")
+        for _ in 0..<300 {
+            // Now and then nothing can be changed in a few tries.
+            guard let input = noise.vary(example, random: &random) else { continue }
+            let words = input.split(separator: " ").map(String.init)
+            #expect(words.count == 4 && words[0].sorted() == "replace".sorted())
+            // A word that was not met is left as it is: nobody knows what it becomes.
+            #expect(words[1] == "turbine")
+            #expect(words[2] == "no." || words[2].sorted() == "number".sorted())
+            #expect(words[3].count == 2 && Int(words[3]) != nil)
+            misspelt.formUnion(words.filter { !["replace", "turbine", "no."].contains($0) && Int($0) == nil })
+            numbers.insert(words[3])
+        }
+        #expect(misspelt.count > 1 && misspelt.contains("rpelace"), "\(misspelt)")
+        #expect(numbers.count > 20)
+    }
+
+    @Test func wordsThatMeanSomethingElseAreNotMade() throws {
+        var examples = Self.notes()
+        // "trial" is "trail" with two letters the wrong way round.
+        for word in ["trial", "trail"] {
+            examples += (0..<3).map { Example(input: "check \(word) \($0)", output: "check \(word) <num>") }
+        }
+        let noise = try #require(SpellingNoise(examples, lowercases: true))
+        var random = RandomNumbers(seed: 4)
+        for _ in 0..<100 {
+            let input = noise.vary(Example(input: "check trial 7", output: "check trial <num>"), random: &random)
+            #expect(input?.contains("trail") != true)
+        }
+    }
+
+    @Test func theSameSeedGivesTheSameInputs() throws {
+        var inputs: [[String?]] = []
+        for _ in 0..<2 {
+            let noise = try Self.noise()
+            var random = RandomNumbers(seed: 5)
+            inputs.append(Self.notes().map { noise.vary($0, random: &random) })
+        }
+        #expect(inputs[0] == inputs[1])
+    }
+
+    @Test func answersThatAreNotTheirInputsWordsAreLeftAlone() throws {
+        let replies = Self.notes().enumerated().map { place, note in
+            Example(input: note.input, output: "thank you, a fitter will call on day \(place % 7)")
+        }
+        #expect(SpellingNoise(replies, lowercases: false) == nil)
+        #expect(SpellingNoise([], lowercases: false) == nil)
+        // Nothing is misspelt.
+        #expect(SpellingNoise(Self.notes().filter { !$0.input.hasSuffix("21") }, lowercases: false) == nil)
+        let noise = try Self.noise()
+        var random = RandomNumbers(seed: 1)
+        #expect(noise.vary(Example(input: "", output: ""), random: &random) == nil)
+        #expect(noise.vary(Example(input: "", output: "replace"), random: &random) == nil)
+        // What a number is copied to stays the same number.
+        #expect(noise.vary(Example(input: "17", output: "17"), random: &random) == nil)
+    }
+
+    @Test(arguments: [
+        ("filter", "fliter", "switch", "siwtch"), ("restriction", "restric", "calibration", "calibra"),
+        ("broken", "brokn", "leaden", "leadn"), ("adjuster", "adjusterr", "fastener", "fastenerr"),
+        ("replace", "replaxe", "practice", "practixe"),
+    ])
+    func editsAreMadeInOtherWords(word: String, written: String, other: String, expected: String) throws {
+        let edits = try #require(LetterEdits(from: word, to: written))
+        #expect(edits.made(in: word) == written)
+        #expect(edits.made(in: other) == expected)
+    }
+
+    @Test func otherWordsAreNoEdits() {
+        #expect(LetterEdits(from: "pump", to: "pump") == nil)
+        #expect(LetterEdits(from: "pump", to: "hose") == nil)
+        #expect(LetterEdits(from: "transmission", to: "x") == nil)
+        #expect(LetterEdits(from: "of", to: "fo") == nil)
+        #expect(LetterEdits(from: "filter", to: "fliter")?.made(in: "oil") == nil)
+    }
+}
