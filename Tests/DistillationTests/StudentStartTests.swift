@@ -21,7 +21,9 @@ struct StudentStartTests {
             return try TaskDefinition(folder: folder.url).student
         }
         let plain = try read("start: carve")
-        #expect(plain.start == nil && plain.copies == nil && plain.width == nil)
+        #expect(plain.start == nil && plain.copies == nil && plain.width == nil && plain.steps == nil)
+        #expect(try read("steps: 1").steps == nil)
+        #expect(try read("start: upcycle, steps: 2").steps == 2)
         let upcycled = try read("start: upcycle, experts: {copies: 4}")
         #expect(upcycled.start == .upcycle && upcycled.copies == 4 && upcycled.routed == 12 && upcycled.active == 3)
         #expect(try read("start: scratch, width: 64").width == 64)
@@ -32,6 +34,7 @@ struct StudentStartTests {
             ("start: package, package: a", "a: not a student package: there is no understudy.json in it"),
             ("package: a", "is for student.start package"),
             ("width: 64", "is for student.start scratch"),
+            ("steps: 3", "1 to 2"), ("start: scratch, steps: 2", "is for student.start carve and upcycle"),
             ("experts: {copies: 2}", "is for student.start upcycle"),
             ("start: upcycle, experts: {routed: 7, copies: 2}", "must be a multiple"),
         ] {
@@ -81,6 +84,32 @@ struct StudentStartTests {
         #expect(source.configuration.experts?.routedCount == experts && source.configuration.width == width)
         let second = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
         #expect(second.didNothing)
+    }
+
+    /// The model half-way has as many layers as lie between by ratio, is taught, and is what the student is carved out of.
+    @Test func studentsAreCarvedInTwoSteps() async throws {
+        let experts = "experts: {routed: 3, shared: 1, active: 2}"
+        func run(_ folder: TemporaryFolder) async throws -> (TaskRun.Outcome, [String]) {
+            let notes = Silent()
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: notes).run()
+            return (outcome, notes.notes)
+        }
+        let folder = try TinyTask.folder(
+            student: "steps: 2, layers: 2, \(experts)", training: "{epochs: 4, batch: 8, rate: 3e-3}", layers: 8)
+        let (outcome, notes) = try await run(folder)
+        let first = try #require(notes.first { $0.hasPrefix("carved in two steps: first layers ") })
+        #expect(first.contains("0, 1, 2, 3 of tiny, taught in"), "\(first)")
+        #expect(notes.contains { $0.contains("layers 0, 1 of tiny, half-way") }, "\(notes)")
+        #expect(try openModel(outcome.package.path).configuration.layerCount == 2)
+        #expect(try String(contentsOf: outcome.report, encoding: .utf8).contains("Carved in two steps: first layers"))
+        #expect(try await run(folder).0.didNothing)
+        let left = try FileManager.default.contentsOfDirectory(
+            atPath: folder.url.appendingPathComponent(".understudy/checkpoints").path)
+        #expect(left.isEmpty, "\(left)")
+
+        let near = try TinyTask.folder(
+            student: "steps: 2, layers: 2, \(experts)", training: "{epochs: 1, batch: 8, rate: 3e-3}", layers: 4)
+        #expect(try await run(near).1.contains { $0.hasSuffix("carved in one step") })
     }
 
     /// A student that goes on from an earlier one begins with what that one knew, under the new data's tokens.

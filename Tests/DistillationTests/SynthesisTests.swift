@@ -347,10 +347,12 @@ import Tokenizers
     }
 }
 
-/// Says nothing.
+/// Says nothing, and keeps the notes.
 final class Silent: RunObserver {
+    private(set) var notes: [String] = []
+
     func stageBegan(_ stage: String, number: Int, of count: Int) {}
     func stageAdvanced(_ fraction: Double, detail: String) {}
     func stageEnded(_ summary: String, reused: Bool) {}
-    func note(_ text: String) {}
+    func note(_ text: String) { notes.append(text) }
 }

@@ -86,6 +86,10 @@ struct TeachingTests {
         #expect(few == TrainingPlan.epochLimits.upperBound && many == TrainingPlan.epochLimits.lowerBound)
         let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 400_000)
         #expect(abs(middle * 6 * 18e6 * 400_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
+        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .text) == 8)
+        #expect(TrainingPlan.adaptationEpochs(rows: 5000, kind: .text) == 4)
+        #expect(TrainingPlan.adaptationEpochs(rows: 50_000, kind: .text) == 3)
+        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .label) == 3)
         #expect(TrainingPlan.batch(rows: 1995, epochs: 2.8) == 16 && TrainingPlan.batch(rows: 9600, epochs: 10) == 32)
     }
 

@@ -6,10 +6,11 @@ enum TinyTask {
     /// - Parameters:
     ///   - student: keys of `student` beside the base.
     ///   - training: what stands after `training:`.
-    static func folder(student: String, training: String) throws -> TemporaryFolder {
+    ///   - layers: of the base.
+    static func folder(student: String, training: String, layers: Int = 2) throws -> TemporaryFolder {
         let folder = try TemporaryFolder()
         let base = folder.url.appendingPathComponent("tiny.gguf").path
-        try TinyModel.write(to: base)
+        try TinyModel.write(to: base, layers: layers)
         let rows = ["red", "blue", "tall", "small", "old", "new", "warm", "cold"].flatMap { word in
             ["box", "cup", "car", "hat", "pen"].map {
                 "{\"input\":\"\(word) \($0)\",\"output\":\"\(word == "red" ? "hot" : "other")\"}"

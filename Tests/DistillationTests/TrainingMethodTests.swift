@@ -7,14 +7,6 @@ import Training
 /// What `training` in a task's file can ask for beyond how long and how fast.
 @Suite(.serialized)
 struct TrainingMethodTests {
-    private final class Notes: RunObserver {
-        var notes: [String] = []
-        func stageBegan(_ stage: String, number: Int, of count: Int) {}
-        func stageAdvanced(_ fraction: Double, detail: String) {}
-        func stageEnded(_ summary: String, reused: Bool) {}
-        func note(_ text: String) { notes.append(text) }
-    }
-
     private func folder(
         _ kind: String, training: String, teacher: Bool = true, student: String = "layers: 1"
     ) throws -> TemporaryFolder {
@@ -87,7 +79,7 @@ struct TrainingMethodTests {
     ])
     func methodsReachTheStudent(kind: String, method: String) async throws {
         func weights(_ training: String) async throws -> (Data, [String]) {
-            let notes = Notes()
+            let notes = Silent()
             let folder = try folder(kind, training: training)
             let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: notes).run()
             return (try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors")), notes.notes)
@@ -107,8 +99,8 @@ struct TrainingMethodTests {
     ])
     func phasesReachTheStudent(phase: String, says: String) async throws {
         let training = "epochs: 12, batch: 8, rate: 3e-3"
-        func run(_ folder: TemporaryFolder) async throws -> (weights: Data, notes: Notes) {
-            let notes = Notes()
+        func run(_ folder: TemporaryFolder) async throws -> (weights: Data, notes: Silent) {
+            let notes = Silent()
             let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: notes).run()
             return (try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors")), notes)
         }

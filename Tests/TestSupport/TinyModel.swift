@@ -13,9 +13,9 @@ package enum TinyModel {
             bos: 1, eos: 2)
     }
 
-    package static func write(to path: String, type: ElementType = .f32) throws {
+    package static func write(to path: String, type: ElementType = .f32, layers: Int = 2) throws {
         let configuration = ModelConfiguration(
-            family: .llama, vocabularySize: 259, width: 32, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
+            family: .llama, vocabularySize: 259, width: 32, layerCount: layers, headCount: 4, keyValueHeadCount: 2,
             headDimension: 8, feedForwardWidth: 128, contextLength: 1024)
         var random = RandomNumbers(seed: 5)
         var values: [String: [Float]] = [:]

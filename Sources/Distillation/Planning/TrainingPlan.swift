@@ -34,6 +34,18 @@ package enum TrainingPlan {
         return min(max(whole, epochLimits.lowerBound), epochLimits.upperBound)
     }
 
+    /// Passes of a teacher over its gold. Texts, whose rows have other words in each pass, gain from more of them: as many
+    /// rows are seen whether there are few or many.
+    package static func adaptationEpochs(rows: Int, kind: TaskDefinition.OutputKind) -> Double {
+        guard kind == .text else { return adaptationLimits.lowerBound }
+        let passes = Double(textRows) / Double(max(1, rows))
+        return min(max(passes, adaptationLimits.lowerBound), adaptationLimits.upperBound)
+    }
+
+    private static let adaptationLimits = 3.0...8
+    /// Rows of texts a teacher is shown.
+    private static let textRows = 20_000
+
     /// Rows an update, and how many there are where updates are few.
     package static let batches = (usual: 32, small: 16)
     /// Updates below which they are few: with as many tokens, half as many rows an update then get further.

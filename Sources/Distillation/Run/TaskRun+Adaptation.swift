@@ -37,7 +37,8 @@ extension TaskRun {
             result.append(
                 try await fit(
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
-                    from: start, vocabulary: vocabulary, adaptation, epochs: adaptation.epochs,
+                    from: start, vocabulary: vocabulary, adaptation,
+                    epochs: adaptation.epochs ?? TrainingPlan.adaptationEpochs(rows: data.train.count, kind: task.kind),
                     share: 0.3 / Double(count), seed: task.training.seed + member
                 ) { try $0.lesson(data) })
         }

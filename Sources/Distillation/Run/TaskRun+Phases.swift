@@ -59,6 +59,7 @@ extension TaskRun {
         for name in ["supervised", "on_policy", "preference"] {
             try? FileManager.default.removeItem(at: phaseFile(name, key))
         }
+        try? FileManager.default.removeItem(at: halfwayFile(key))
     }
 
     /// The phases after the supervised one, in their order.

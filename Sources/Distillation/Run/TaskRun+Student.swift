@@ -42,9 +42,20 @@ extension TaskRun {
             let material = try await material(labels, vocabulary: vocabulary, loss: task.training.loss, key: key)
             let source: any WeightSource =
                 if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
-            var training = try StudentTraining(
-                task, data: data, material: material, vocabulary: vocabulary, source: source,
-                origins: adapted == nil ? vocabulary.origins : nil, compute: compute)
+            func makeTraining(_ source: any WeightSource, origins: [[Int32]]?) throws -> StudentTraining {
+                try StudentTraining(
+                    task, data: data, material: material, vocabulary: vocabulary, source: source, origins: origins,
+                    compute: compute)
+            }
+            var training = try makeTraining(source, origins: adapted == nil ? vocabulary.origins : nil)
+            var share = 1.0
+            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
+            let halfway = try await halfway(training, vocabulary: vocabulary, seconds: limit, key: key)
+            if let halfway {
+                training = try makeTraining(
+                    try GGUFModel(path: workspace.url(of: halfway.file).path), origins: nil)
+                share -= Self.halfwayShare
+            }
             let plan = try await workspace.stage("plan", key: key) { try training.plan() }
             observer.note(training.description(plan))
             let configuration = try training.configuration(plan)
@@ -62,12 +73,11 @@ extension TaskRun {
                 }
                 observer.note(String(format: "learning rate %.2g, by a range test", training.rate))
             }
-            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
             let pace = try await workspace.stage("pace", key: key) {
                 try carve()
-                return try Pace.measure(wanted: plan.epochs, seconds: limit) {
+                return try Pace.measure(wanted: plan.epochs * share, seconds: limit.map { $0 * share }) {
                     try training.trainer(
-                        configuration, parameters: weights.copy(), epochs: plan.epochs,
+                        configuration, parameters: weights.copy(), epochs: plan.epochs * share,
                         group: training.group(options.group))
                 }
             }
@@ -102,6 +112,11 @@ extension TaskRun {
             var shape = configuration
             var values = weights
             var notes = phases.map(\.note)
+            if let halfway {
+                record.seconds += halfway.record.seconds
+                record.tokens += halfway.record.tokens
+                notes.insert(halfway.note, at: 0)
+            }
             if task.student.prunes == true {
                 (shape, values) = prune(training, configuration, weights, &record, &notes)
             }
@@ -120,7 +135,7 @@ extension TaskRun {
                 activeParameters: shape.activeParameterCount, epochs: pace.epochs,
                 phases: notes.isEmpty ? nil : notes)
         }
-        if hasPhases { try forgetPhases(key) }
+        try forgetPhases(key)
         return trained
     }
 

@@ -81,8 +81,42 @@ struct StudentTraining {
             return StudentPlan(
                 layers: Array(0..<package.configuration.layerCount), epochs: epochs(package.configuration))
         }
+        let chosen = try choose(try layerCount())
+        var base = base
+        base.layerCount = chosen.count
+        let carved = try StudentCarver.configuration(of: base, student: task.student)
+        return StudentPlan(layers: chosen, epochs: epochs(carved))
+    }
+
+    /// The layers of a dense model half-way between the source and the student, by the ratio of their layers: what a
+    /// student is carved out of that is made in two steps; nil where no more than half of the layers go.
+    ///
+    /// - Throws: ``TaskError``, `ModelError`.
+    func halfwayPlan() throws -> StudentPlan? {
+        let layers = try layerCount()
+        let all = source.configuration.layerCount
+        guard layers * 2 < all else { return nil }
+        let chosen = try choose(Int((Double(layers) * Double(all)).squareRoot().rounded()))
+        var base = base
+        base.layerCount = chosen.count
+        return StudentPlan(layers: chosen, epochs: epochs(base))
+    }
+
+    /// The dense model of a plan.
+    ///
+    /// - Throws: ``TaskError`` for a source that no student can be carved out of.
+    func dense(_ plan: StudentPlan) throws -> DenseModel {
+        try DenseModel(source, layers: plan.layers, origins: origins)
+    }
+
+    /// The source's shape with the task's vocabulary.
+    private var base: ModelConfiguration {
         var base = source.configuration
         base.vocabularySize = origins?.count ?? base.vocabularySize
+        return base
+    }
+
+    private func layerCount() throws -> Int {
         let layers =
             try task.student.layers
             ?? TrainingPlan.layers(of: base) { layers in
@@ -90,20 +124,20 @@ struct StudentTraining {
                 shape.layerCount = layers
                 return try StudentCarver.configuration(of: shape, student: task.student)
             }
-        let isDrawn = task.student.start == .scratch
-        guard isDrawn || (1...base.layerCount).contains(layers) else {
+        guard task.student.start == .scratch || (1...base.layerCount).contains(layers) else {
             throw TaskError("\(layers) layers asked for, but \(source.name) has \(base.layerCount)")
         }
+        return layers
+    }
+
+    private func choose(_ layers: Int) throws -> [Int] {
         // A model that has never seen the labels' tokens says nothing about which layers they need.
-        let measures = !isDrawn && layers < base.layerCount && (origins == nil || !task.kind.hasLabels)
-        let chosen =
-            try measures
-            ? LayerSelection(
-                DenseModel(source, layers: Array(0..<base.layerCount), origins: origins), compute: compute
-            ).layers(layers, for: samples) : Array(0..<layers)
-        base.layerCount = layers
-        let carved = try StudentCarver.configuration(of: base, student: task.student)
-        return StudentPlan(layers: chosen, epochs: epochs(carved))
+        let measures =
+            task.student.start != .scratch && layers < base.layerCount && (origins == nil || !task.kind.hasLabels)
+        guard measures else { return Array(0..<layers) }
+        return try LayerSelection(
+            DenseModel(source, layers: Array(0..<base.layerCount), origins: origins), compute: compute
+        ).layers(layers, for: samples)
     }
 
     private func epochs(_ configuration: ModelConfiguration) -> Double {
@@ -129,8 +163,7 @@ struct StudentTraining {
     /// - Throws: ``TaskError`` when the feed-forward width does not divide into the experts.
     func configuration(_ plan: StudentPlan) throws -> ModelConfiguration {
         if let package { return package.configuration }
-        var base = source.configuration
-        base.vocabularySize = origins?.count ?? base.vocabularySize
+        var base = base
         base.layerCount = plan.layers.count
         return try StudentCarver.configuration(of: base, student: task.student)
     }
@@ -144,7 +177,7 @@ struct StudentTraining {
             return try StudentCarver.drawn(configuration(plan), seed: UInt64(task.training.seed))
         }
         return try StudentCarver(
-            dense: DenseModel(source, layers: plan.layers, origins: origins), student: task.student,
+            dense: dense(plan), student: task.student,
             seed: UInt64(task.training.seed), compute: compute
         ).carve(samples: samples)
     }

@@ -20,7 +20,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         }
 
         public var method: Method
-        public var epochs: Double
+        /// Passes over the gold; nil: as many as its rows and their kind call for.
+        public var epochs: Double?
         public var rank: Int
         public var rate: Double
         /// Teachers that are fitted from different seeds and answer together; nil: as many as few examples call for.
@@ -47,6 +48,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var width: Int?
         /// The folder of the student to go on from.
         public var package: String?
+        /// 2: a dense model half-way is carved and taught first, and the student carved out of that.
+        public var steps: Int?
         /// true: routed experts that are hardly ever chosen are left out after the training.
         public var prunes: Bool?
 

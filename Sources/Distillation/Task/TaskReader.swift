@@ -273,7 +273,7 @@ struct TaskReader {
     private func studentSection(_ root: Section) throws -> Section? {
         guard let node = root.node("student"), node.scalar?.string != "auto" else { return nil }
         let section = try root.section(
-            "student", keys: ["base", "start", "layers", "experts", "width", "prune", "package"])
+            "student", keys: ["base", "start", "steps", "layers", "experts", "width", "prune", "package"])
         return section
     }
 
@@ -326,7 +326,8 @@ struct TaskReader {
         }
         return .init(
             method: try section.choice("method", TaskDefinition.Adaptation.Method.self) ?? .lora,
-            epochs: try section.number("epochs", 0.01...1000) ?? 3, rank: try section.integer("rank", 1...256) ?? 16,
+            epochs: try section.automatic("epochs", { try $0.number($1, 0.01...1000) }),
+            rank: try section.integer("rank", 1...256) ?? 16,
             rate: try section.number("rate", 1e-7...1) ?? 1e-3,
             members: try section.automatic("members", { try $0.integer($1, 1...16) }),
             domain: try section.automatic("domain", { try $0.number($1, 0...100) }),

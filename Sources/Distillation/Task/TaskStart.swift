@@ -13,6 +13,12 @@ extension TaskReader {
         if start != .package, let node = student?.node("package") {
             throw error(node, "'student.package' is for student.start package")
         }
+        if let node = student?.node("steps"), try student?.integer("steps", 1...2) == 2 {
+            guard start == .carve || start == .upcycle else {
+                throw error(node, "'student.steps' is for student.start carve and upcycle")
+            }
+            task.student.steps = 2
+        }
         if try student?.boolean("prune") == true { task.student.prunes = true }
         switch start {
         // As if nothing had been said.
