@@ -35,6 +35,14 @@ import Testing
         #expect(inputs.allSatisfy { !$0.contains("\n") && $0.split(whereSeparator: \.isWhitespace).count <= 4 })
     }
 
+    /// Six of these do not fit the model's 1,024 tokens, of which each byte is one.
+    @Test func listsOfLongInputsAreShorter() throws {
+        let long = Self.gold.map { Example(input: $0.input + String(repeating: " again", count: 40), output: "a") }
+        _ = try write(long, kind: .text, seed: 3)
+        let tooLong = Self.gold.map { Example(input: String(repeating: "x", count: 900) + $0.input, output: "a") }
+        #expect(try write(tooLong, kind: .text, seed: 3).isEmpty)
+    }
+
     @Test func whereThereIsNoListNothingIsWritten() throws {
         #expect(try write([Example(input: "two\nlines", output: "a")], kind: .text, seed: 1).isEmpty)
         #expect(try write([Example(input: "alone", output: "a")], seed: 1).isEmpty)

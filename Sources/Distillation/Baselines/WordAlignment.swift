@@ -17,6 +17,8 @@ struct WordAlignment: Sendable {
     /// The most words a word becomes.
     private static let most = 4
     private static let rounds = 3
+    /// Words of an input times words of its answer; longer rows take too long, and are not aligned.
+    private static let longest = 1 << 12
 
     init(_ examples: [Example], lowercases: Bool) {
         self.lowercases = lowercases
@@ -44,7 +46,7 @@ struct WordAlignment: Sendable {
         let output = Self.words(example.output)
         let n = input.count
         let m = output.count
-        guard n > 0, n * m <= 1 << 20 else { return [] }
+        guard n > 0, n * m <= Self.longest else { return [] }
         var cost = [[Double]](repeating: [Double](repeating: .infinity, count: m + 1), count: n + 1)
         var taken = [[Int]](repeating: [Int](repeating: 0, count: m + 1), count: n + 1)
         cost[0][0] = 0

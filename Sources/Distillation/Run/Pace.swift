@@ -23,7 +23,11 @@ struct Pace: Codable, Sendable {
         let start = ContinuousClock.now
         var count = 0
         var time = 0.0
-        while count < most, count < measured.updates.lowerBound || time < seconds * measured.share {
+        // What takes less than half of the time fits it, however good the measurement.
+        while count < most,
+            count < measured.updates.lowerBound
+                || time < seconds * measured.share && time / Double(count) * Double(trainer.steps) > seconds / 2
+        {
             try trainer.step()
             count += 1
             time = (ContinuousClock.now - start).seconds

@@ -25,7 +25,7 @@ extension TaskRun {
             gentler.rate /= 2
             let read = try await fit(
                 "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: reading,
-                share: 0.1, seed: task.training.seed
+                share: 0.1, isOpen: adaptation.domain == nil, seed: task.training.seed
             ) { try $0.lesson(reading: data.inputs + data.train.map(\.input)) }
             start = Start(
                 model: ContentKey.of { $0.add("file", read.file) }, path: workspace.url(of: read.file).path,
@@ -39,7 +39,7 @@ extension TaskRun {
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
                     from: start, vocabulary: vocabulary, adaptation,
                     epochs: adaptation.epochs ?? TrainingPlan.adaptationEpochs(rows: data.train.count, kind: task.kind),
-                    share: 0.3 / Double(count), seed: task.training.seed + member
+                    share: 0.3 / Double(count), isOpen: adaptation.epochs == nil, seed: task.training.seed + member
                 ) { try $0.lesson(data) })
         }
         guard adaptation.selfTraining > 0 else { return result }
@@ -48,7 +48,8 @@ extension TaskRun {
         return [
             try await fit(
                 "self_training", "adapt the teacher to these", teacher, from: start, vocabulary: vocabulary, adaptation,
-                epochs: adaptation.selfTraining, share: 0.15, seed: task.training.seed, labels: labels.key
+                epochs: adaptation.selfTraining, share: 0.15, isOpen: false, seed: task.training.seed,
+                labels: labels.key
             ) { _ in .init(rows: material.rows) }
         ]
     }
@@ -82,17 +83,23 @@ extension TaskRun {
         var origins: [[Int32]]?
     }
 
+    /// What shares of time are taken of in a run whose time is not limited: half an hour for adapting, ten minutes for
+    /// reading the inputs.
+    private static let usualMinutes = 100.0
+
     /// A stage that trains adapters on a lesson and merges them.
     ///
     /// - Parameters:
-    ///   - share: of the run's time, where that is limited.
+    ///   - share: of the run's time, where that is limited, or of the usual time.
+    ///   - isOpen: whether the passes were left to the program, which then keeps to the usual time.
     ///   - labels: the key of the labels it is fitted to beside the gold; nil: there are none.
     private func fit(
         _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
-        _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, seed: Int,
-        labels: ContentKey? = nil,
+        _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, isOpen: Bool,
+        seed: Int, labels: ContentKey? = nil,
         lesson: (TeacherAdapter) throws -> TeacherAdapter.Lesson
     ) async throws -> Adapted {
+        let minutes = options.minutes ?? (isOpen ? Self.usualMinutes : nil)
         let key = try key(name) {
             $0.add("model", start.model)
             $0.add("train", data.trainKey)
@@ -100,7 +107,7 @@ extension TaskRun {
             // One member's file does not depend on how many there are.
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
-            $0.add("minutes", options.minutes ?? 0)
+            $0.add("minutes", minutes ?? 0)
             if let labels { $0.add("labels", labels) }
         }
         return try await stage(
@@ -121,8 +128,12 @@ extension TaskRun {
             }
             let pace = try await workspace.stage("pace", key: key) {
                 try Pace.measure(
-                    wanted: epochs, seconds: options.minutes.map { $0 * 60 * share }, least: min(1, epochs)
+                    wanted: epochs, seconds: minutes.map { $0 * 60 * share },
+                    least: options.minutes == nil ? min(0.05, epochs) : min(1, epochs)
                 ) { try trainer(epochs, checkpoint: nil, observer: nil) }
+            }
+            if pace.epochs < epochs {
+                observer.note(title + String(format: ": %.1f passes instead of %.1f fit the time", pace.epochs, epochs))
             }
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let trainer = try trainer(
@@ -215,15 +226,19 @@ extension TaskRun {
         guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows, options.minutes == nil else {
             return 0
         }
-        return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count) - data.inputs.count)
+        // Long ones take longer to write and to answer.
+        let bytes = data.train.reduce(0) { $0 + $1.input.utf8.count + $1.output.utf8.count }
+        let fit = Int(Double(Self.writtenBytes) * Double(data.train.count) / Double(max(1, bytes)))
+        return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count, fit) - data.inputs.count)
     }
 
     /// Rows to learn from that need no more inputs beside them.
     private static let manyRows = 5000
     /// Inputs written for each row of gold; once as many gave less, twice as many were not tried.
     private static let writtenPerRow = 3
-    /// The most inputs that are written: they take minutes.
+    /// The most inputs that are written, and their bytes with answers like the gold's: they take minutes.
     private static let mostWritten = 10_000
+    private static let writtenBytes = 4_000_000
 
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.
     func members(_ adaptation: TaskDefinition.Adaptation) -> Int {

@@ -188,7 +188,7 @@ final class LocalSynthesisTeacher: SynthesisTeacher {
             InputWriter.request(
                 heading, list.shuffled(using: &random).prefix(Self.shown), maximumTokens: min(256, longest / 2 + 16),
                 temperature: Float(temperature), seed: UInt64(request.seed) &+ UInt64(number),
-                tokenizer: teacher.model.tokenizer)
+                model: teacher.model)
         }
     }
 

@@ -16,16 +16,22 @@ package struct InputWriter {
 
     /// Lines of a list before the one that is written.
     private static let shown = 6
+    /// Lines there must be room for.
+    private static let fewest = 2
     private static let batch = 256
 
     /// - Parameters:
     ///   - model: any language model; it need not follow instructions.
-    ///   - gold: inputs of several lines are not shown, and so none are written.
+    ///   - gold: inputs of several lines, and such as hardly fit the model's context, are not shown, and so none are written.
     package init(model: LanguageModel, kind: TaskDefinition.OutputKind, gold: [Example], pool: WorkerPool) {
         engine = BatchEngine(
             model: model, configuration: .init(maximumSequences: 32, maximumBatchTokens: 512), pool: pool)
         self.gold = gold
-        let plain = gold.filter { !$0.input.contains("\n") }
+        // A list shows some lines, and leaves room for one more.
+        let most = model.configuration.contextLength / (Self.fewest + 1)
+        let plain = gold.filter {
+            !$0.input.contains("\n") && ($0.input.utf8.count <= most || model.tokenizer.encode($0.input).count <= most)
+        }
         if kind == .label {
             lists = Dictionary(grouping: plain, by: \.output).filter { $0.value.count > 1 }.sorted { $0.key < $1.key }
                 .map { (Self.heading($0.key), $0.value.map(\.input)) }
@@ -57,7 +63,7 @@ package struct InputWriter {
                 return Self.request(
                     list.heading, list.inputs.shuffled(using: &random).prefix(Self.shown),
                     maximumTokens: min(256, 2 * longest + 16), temperature: 1, seed: seed &+ UInt64(number),
-                    tokenizer: engine.model.tokenizer)
+                    model: engine.model)
             }
             asked += Self.batch
             for answer in try engine.answer(requests) where result.count < count {
@@ -73,14 +79,18 @@ package struct InputWriter {
         return result
     }
 
-    /// One more line of a list.
+    /// One more line of a list, which is cut to what fits the model's context.
     static func request(
         _ heading: String, _ lines: some Sequence<String>, maximumTokens: Int, temperature: Float, seed: UInt64,
-        tokenizer: Tokenizer
+        model: LanguageModel
     ) -> GenerationRequest {
-        let text = heading + lines.map { "- \($0)\n" }.joined() + "-"
+        var lines = lines.map { "- \($0)\n" }
+        var prompt: [Int32]
+        repeat {
+            prompt = model.tokenizer.encode(heading + lines.joined() + "-")
+        } while prompt.count + maximumTokens >= model.configuration.contextLength && lines.popLast() != nil
         return GenerationRequest(
-            prompt: tokenizer.encode(text), maximumTokens: maximumTokens, stopStrings: ["\n"],
+            prompt: prompt, maximumTokens: maximumTokens, stopStrings: ["\n"],
             sampling: SamplingOptions(temperature: temperature, topP: 0.95, seed: seed), writesText: true)
     }
 }

@@ -78,6 +78,6 @@ struct OutOfScopeWriter {
         }
         return InputWriter.request(
             "Things people asked:\n", lines, maximumTokens: 48, temperature: 1, seed: seed,
-            tokenizer: engine.model.tokenizer)
+            model: engine.model)
     }
 }
