@@ -46,18 +46,19 @@ struct SpellingNoiseTests {
         #expect(numbers.count > 20)
     }
 
-    @Test func wordsThatMeanSomethingElseAreNotMade() throws {
+    /// "from" is "form" with two letters the wrong way round, as they are in the examples.
+    @Test(arguments: [false, true]) func wordsThatMeanSomethingElseAreNotMade(isKnown: Bool) throws {
         var examples = Self.notes()
-        // "trial" is "trail" with two letters the wrong way round.
-        for word in ["trial", "trail"] {
+        for word in isKnown ? ["form", "from"] : ["form"] {
             examples += (0..<3).map { Example(input: "check \(word) \($0)", output: "check \(word) <num>") }
         }
         let noise = try #require(SpellingNoise(examples, lowercases: true))
         var random = RandomNumbers(seed: 4)
-        for _ in 0..<100 {
-            let input = noise.vary(Example(input: "check trial 7", output: "check trial <num>"), random: &random)
-            #expect(input?.contains("trail") != true)
+        let made = (0..<200).contains { _ in
+            noise.vary(Example(input: "check form 7", output: "check form <num>"), random: &random)?
+                .contains("from") == true
         }
+        #expect(made == !isKnown)
     }
 
     @Test func theSameSeedGivesTheSameInputs() throws {

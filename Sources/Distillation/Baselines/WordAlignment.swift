@@ -34,15 +34,13 @@ struct WordAlignment: Sendable {
     /// What each word of an example's input became: the cheapest alignment; empty where there is none.
     func align(_ example: Example) -> [Pair] { align(example, isFirst: false) }
 
-    /// The words of an input, between its spaces.
-    func words(ofInput text: String) -> [String] { Self.words(lowercases ? text.lowercased() : text) }
-
-    static func words(_ text: String) -> [String] {
-        text.split(whereSeparator: \.isWhitespace).map(String.init)
+    /// The words of a text, between its spaces.
+    static func words(_ text: String, lowercases: Bool = false) -> [String] {
+        (lowercases ? text.lowercased() : text).split(whereSeparator: \.isWhitespace).map(String.init)
     }
 
     private func align(_ example: Example, isFirst: Bool) -> [Pair] {
-        let input = words(ofInput: example.input)
+        let input = Self.words(example.input, lowercases: lowercases)
         let output = Self.words(example.output)
         let n = input.count
         let m = output.count

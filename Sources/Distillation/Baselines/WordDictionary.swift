@@ -19,7 +19,7 @@ package struct WordDictionary: Baseline {
     package var parameterCount: Int { replacements.count + shapes.count }
 
     package func answer(_ input: String) -> String {
-        WordAlignment.words(lowercases ? input.lowercased() : input).map { word in
+        WordAlignment.words(input, lowercases: lowercases).map { word in
             if let known = replacements[word] { return known }
             if let shape = WordAlignment.Counts.shape(word), let text = shapes[shape],
                 text != WordAlignment.Counts.same

@@ -104,7 +104,7 @@ extension TaskRun {
             $0.add("model", start.model)
             $0.add("train", data.trainKey)
             $0.add("inputs", data.inputs)
-            // One member's file does not depend on how many there are.
+            // One member's file does not depend on how many there are, unless they share a time that is short.
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
             $0.add("minutes", minutes ?? 0)

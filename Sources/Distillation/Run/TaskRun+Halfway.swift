@@ -40,7 +40,9 @@ extension TaskRun {
             var training = training
             let pace = try await workspace.stage("halfway_pace", key: key) {
                 try Pace.measure(wanted: wanted, seconds: seconds.map { $0 * Self.halfwayShare }) {
-                    try training.trainer(dense.configuration, parameters: weights.copy(), epochs: wanted)
+                    try training.trainer(
+                        dense.configuration, parameters: weights.copy(), epochs: wanted,
+                        group: training.group(options.group))
                 }
             }
             training.adjustBatch(epochs: pace.epochs)
