@@ -22,6 +22,9 @@ package final class TrainableDecoder {
     package var lastLayerOnTargetsOnly = true
     /// What matches targets that have a teacher's distribution beside them.
     package var divergence = Divergence(.forwardKL)
+    /// What the distance from a teacher's last hidden states counts, at targets that have one beside them.
+    package var hiddenCoefficient: Float = 0
+    private lazy var hiddenLoss = HiddenStateLoss(width: configuration.width)
     /// [layers, E]: added to the routers' probabilities for choosing; all zero but while training balances with it.
     let selectionBias: FloatBuffer
 
@@ -204,6 +207,11 @@ package final class TrainableDecoder {
             hidden: lastNormed, rows: rows, width: c.width, head: head, headGradient: backward ? headGradient : nil,
             vocabulary: c.vocabularySize, batch: batch, scale: Float(1 / max(weight, 1e-9)), smoothing: labelSmoothing,
             divergence: divergence, dHidden: backward ? dLast : nil, logits: logits, compute: compute)
+        if hiddenCoefficient > 0 {
+            result.loss.loss += hiddenLoss.run(
+                hidden: lastNormed, rows: rows, batch: batch, coefficient: hiddenCoefficient,
+                scale: Float(1 / max(weight, 1e-9)), dHidden: backward ? dLast : nil, compute: compute)
+        }
         guard backward else { return result }
 
         // The norm's gradient is added to what dx holds, so dx of the rows starts at zero; `last` is free after it.
@@ -262,22 +270,44 @@ package final class TrainableDecoder {
     /// The final hidden rows' logits [rows, V], for tests.
     package func rowLogits(_ batch: TrainingBatch) -> [Float] {
         let c = configuration
-        let stream = FloatBuffer(count: batch.tokens.count * c.width)
-        embed(batch.tokens, into: stream.base)
-        for layer in blocks.indices { forward(layer, stream.base, batch) }
-        var logits: [Float] = []
-        let normed = FloatBuffer(count: c.width)
-        let inverse = FloatBuffer(count: 1)
-        let z = FloatBuffer(count: c.vocabularySize)
-        for row in batch.rows {
-            uk_rms_norm_forward(
-                stream.base + row * c.width, finalNorm, 1, c.width, c.normEpsilon, normed.base, inverse.base)
+        let z = FloatBuffer(count: batch.rows.count * c.vocabularySize)
+        withLastHidden(batch) { rows in
             compute.run([
-                .forward(x: normed.base, w: head, y: z.base, rows: 1, input: c.width, output: c.vocabularySize)
+                .forward(x: rows, w: head, y: z.base, rows: batch.rows.count, input: c.width, output: c.vocabularySize)
             ])
-            logits += z.values
         }
-        return logits
+        return z.values
+    }
+
+    /// The directions of the last hidden states at the batch's targets, for a student to come near to.
+    package func hiddenDirections(_ batch: TrainingBatch) -> [[Int8]] {
+        withLastHidden(batch) { hiddenLoss.directions($0, rows: batch.rows.count, compute: compute) }
+    }
+
+    /// Gives the normed hidden states [rows, W] behind the last layer, of the rows with a target.
+    private func withLastHidden<Result>(_ batch: TrainingBatch, _ body: (Floats) -> Result) -> Result {
+        let stream = FloatBuffer(count: batch.tokens.count * configuration.width)
+        return withExtendedLifetime(stream) {
+            embed(batch.tokens, into: stream.base)
+            for layer in blocks.indices { forward(layer, stream.base, batch) }
+            return withNormedTargets(stream.base, batch, body)
+        }
+    }
+
+    /// Gives the normed rows with a target of the stream after the last layer.
+    private func withNormedTargets<Result>(
+        _ x: Floats, _ batch: TrainingBatch, _ body: (Floats) -> Result
+    ) -> Result {
+        let c = configuration
+        let rows = batch.rows.count
+        let memory = FloatBuffer(count: rows * (2 * c.width + 1))
+        return withExtendedLifetime(memory) {
+            let last = memory.base
+            let normed = last + rows * c.width
+            batch.gatherTargets(x, into: last, width: c.width)
+            uk_rms_norm_forward(last, finalNorm, rows, c.width, c.normEpsilon, normed, normed + rows * c.width)
+            return body(normed)
+        }
     }
 
     /// Carries the stream x[T, W] through one layer, in place; what it saved is valid until the next pass.
@@ -320,15 +350,11 @@ package final class TrainableDecoder {
     /// Cross-entropy to the right tokens of the batch's rows, in nats a target, from the stream after the last layer.
     func answerLoss(_ x: Floats, _ batch: TrainingBatch) -> Double {
         let c = configuration
-        let rows = batch.rows.count
-        let last = FloatBuffer(count: rows * c.width)
-        let normed = FloatBuffer(count: rows * c.width)
-        let inverse = FloatBuffer(count: rows)
-        batch.gatherTargets(x, into: last.base, width: c.width)
-        uk_rms_norm_forward(last.base, finalNorm, rows, c.width, c.normEpsilon, normed.base, inverse.base)
-        let result = SoftTargetLoss.run(
-            hidden: normed.base, rows: rows, width: c.width, head: head, headGradient: nil,
-            vocabulary: c.vocabularySize, batch: batch, scale: 1, dHidden: nil, logits: logits, compute: compute)
+        let result = withNormedTargets(x, batch) {
+            SoftTargetLoss.run(
+                hidden: $0, rows: batch.rows.count, width: c.width, head: head, headGradient: nil,
+                vocabulary: c.vocabularySize, batch: batch, scale: 1, dHidden: nil, logits: logits, compute: compute)
+        }
         return result.answerLoss / max(result.weight, 1e-9)
     }
 

@@ -80,6 +80,7 @@ package final class Trainer {
         model.zCoefficient = options.z
         model.labelSmoothing = options.labelSmoothing
         model.divergence = options.divergence
+        model.hiddenCoefficient = options.hidden
     }
 
     /// Trains from the last checkpoint (or the start) to the end.

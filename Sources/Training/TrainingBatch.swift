@@ -12,6 +12,8 @@ public struct SoftTarget: Sendable, Hashable, Codable {
     /// A teacher's distribution that is matched by a ``Divergence`` beside the cross-entropy to the target; nil: what the
     /// teacher says is in the target.
     public var teacher: Teacher?
+    /// The direction of a teacher's last hidden state (``HiddenStateLoss``); nil: there is none to be near to.
+    package var hidden: [Int8]?
 
     /// A teacher's distribution and its part in the loss.
     public struct Teacher: Sendable, Hashable, Codable {

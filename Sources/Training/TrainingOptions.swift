@@ -53,6 +53,8 @@ public struct TrainingOptions: Sendable, Hashable, Codable {
     public var labelSmoothing: Float = 0
     /// What matches targets that have a teacher's distribution beside them.
     public var divergence = Divergence(.forwardKL)
+    /// What the distance from a teacher's last hidden states counts, at targets that have one beside them.
+    public var hidden: Float = 0
     /// β of direct preference optimisation, for sequences with a rejected answer (``PreferenceLoss``); nil: sequences are
     /// learnt as they are. Micro-batches, weights and label smoothing do not go with it.
     public var preference: Double?

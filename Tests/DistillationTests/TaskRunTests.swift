@@ -94,13 +94,15 @@ struct TaskRunTests {
         let folder = try folder(kind: "label", teacher: true, answer: label)
         let file = folder.url.appendingPathComponent("task.yaml")
         let yaml = try String(contentsOf: file, encoding: .utf8)
-            .replacing("inputs: inputs.jsonl", with: "written: 5, inputs: inputs.jsonl")
+            .replacing("inputs: inputs.jsonl", with: "written: 5, varied: 7, inputs: inputs.jsonl")
         try folder.write(yaml.replacing("members: 1", with: "members: 2, domain: 1"), "task.yaml")
         let first = Quiet()
         let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: first).run()
         #expect(first.stages.count == 10)
         let two = try #require(outcome.certificate.systems.adaptedTeacher)
         #expect(two.name.hasSuffix("2 together"))
+        let page = try String(contentsOf: outcome.report, encoding: .utf8)
+        #expect(page.contains("7 more inputs the teacher answers are made of parts and words of others"))
 
         // A third one joins: what the others learnt is kept.
         try folder.write(yaml.replacing("members: 1", with: "members: auto, domain: 1"), "task.yaml")
@@ -135,6 +137,39 @@ struct TaskRunTests {
         #expect(one.parameters * 2 == two.parameters && !one.name.contains("together"))
         let (short, _) = try await run("members: 1, self_training: 0.5", minutes: 1)
         #expect(short.stages.count == 10)
+    }
+
+    /// Inputs that an adapted teacher is too unsure of teach nothing: the student is that of a task without them.
+    @Test func whatAnAdaptedTeacherIsUnsureOfIsNotLearnt() async throws {
+        let folder = try folder(kind: "label", teacher: true, answer: label)
+        let yaml = try String(contentsOf: folder.file("task.yaml"), encoding: .utf8)
+            .replacing("data: {", with: "data: {varied: 0, ")
+        let inputs = try String(contentsOf: folder.file("inputs.jsonl"), encoding: .utf8).split(separator: "\n").count
+        func student(_ yaml: String) async throws -> (Data, [String]) {
+            try folder.write(yaml, "task.yaml")
+            let observer = Silent()
+            _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: observer).run()
+            return (try Data(contentsOf: folder.file("student/model.safetensors")), observer.notes)
+        }
+        func trust(_ text: String) -> String {
+            yaml.replacing("members: 1", with: "members: 1, domain: 0}, confidence: {\(text)")
+        }
+        let (all, _) = try await student(trust("drop_below: 0"))
+        let (trusting, notes) = try await student(trust("drop_below: 1"))
+        #expect(notes.contains("\(inputs) answers are left out: the teacher is too unsure of them"), "\(notes)")
+        let (alone, _) = try await student(trust("drop_below: 0").replacing("inputs: inputs.jsonl, ", with: ""))
+        #expect(trusting == alone && trusting != all)
+        let (varied, _) = try await student(trust("drop_below: 1").replacing("varied: 0", with: "varied: 20"))
+        #expect(varied == alone)
+        for (text, message) in [
+            ("rows: 50", "'teacher.confidence.rows' is for a teacher behind an endpoint"),
+            ("review_below: 0.5", "'teacher.confidence.review_below' is for a teacher behind an endpoint"),
+            ("drop: 1", "unknown key 'teacher.confidence.drop'"),
+        ] {
+            try folder.write(trust(text), "task.yaml")
+            let error = #expect(throws: TaskError.self) { try TaskDefinition(folder: folder.url) }
+            #expect(error?.message.contains(message) == true, "\(error?.description ?? "")")
+        }
     }
 
     /// Where there are few texts, inputs are written for the teacher to answer, unless somebody says otherwise or there is

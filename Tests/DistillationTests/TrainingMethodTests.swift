@@ -56,6 +56,23 @@ struct TrainingMethodTests {
         #expect(plain.findsRate == nil && plain.loss == nil && plain.balances == nil && plain.averaging == nil)
     }
 
+    /// Hidden states are matched from label tasks to texts, whose rows change in every pass, and change the student.
+    @Test(arguments: ["label", "text"])
+    func hiddenStatesOfTheTeacherAreMatched(kind: String) async throws {
+        var students: [Data] = []
+        for hidden in ["", "", ", hidden: 0.5"] {
+            let folder = try folder(kind, training: "{epochs: 2, batch: 8\(hidden)}")
+            _ = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent()).run()
+            students.append(try Data(contentsOf: folder.file("student/model.safetensors")))
+        }
+        #expect(students[0] == students[1] && students[1] != students[2])
+        #expect(
+            try error("{hidden: 0.5}", teacher: false).contains("'training.hidden' needs a teacher that is adapted"))
+        let folder = try folder(kind, training: "{hidden: 0}", teacher: false)
+        #expect(try TaskDefinition(folder: folder.url).training.hidden == nil)
+        #expect(try error("{hidden: -1}").contains("'training.hidden'"))
+    }
+
     @Test func mistakesAreNamed() throws {
         #expect(try error("{loss: {kind: kl}}").contains("cross_entropy, forward_kl, reverse_kl, jsd"))
         #expect(try error("{loss: {temperature: 2}}").contains("'training.loss.kind' is missing"))

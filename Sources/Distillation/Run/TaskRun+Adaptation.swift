@@ -43,7 +43,9 @@ extension TaskRun {
                 ) { try $0.lesson(data) })
         }
         guard adaptation.selfTraining > 0 else { return result }
-        let labels = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
+        let answers = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
+        let labels = try trusted(
+            answers, by: try calibration(of: answers, vocabulary: vocabulary), vocabulary: vocabulary)
         let material = try await material(labels, vocabulary: vocabulary, key: labels.key)
         return [
             try await fit(
@@ -192,10 +194,16 @@ extension TaskRun {
     ///
     /// - Parameter evaluation: tells how fast the teacher is.
     func inputs(_ evaluation: SystemRun) -> [String] {
-        guard let minutes = options.minutes else { return data.inputs }
-        let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
-        let fit = Int(minutes * 60 * 0.15 * perSecond) - data.train.count
+        guard let fit = fitting(evaluation) else { return data.inputs }
         return Array(data.inputs.prefix(max(200, fit)))
+    }
+
+    /// How many inputs can be answered in a part of the run's time; nil: it is not limited.
+    private func fitting(_ evaluation: SystemRun) -> Int? {
+        options.minutes.map { minutes in
+            let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
+            return max(0, Int(minutes * 60 * 0.15 * perSecond) - data.train.count)
+        }
     }
 
     /// What the adapted teachers together say to inputs, to those of the gold and to the validation rows'.
@@ -226,19 +234,40 @@ extension TaskRun {
         guard task.adaptation != nil, !task.kind.hasLabels, rows < Self.manyRows, options.minutes == nil else {
             return 0
         }
-        // Long ones take longer to write and to answer.
+        return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count, rowsThatFit) - data.inputs.count)
+    }
+
+    /// How many inputs of labels are made of parts and words of others, for the same reason. No model writes them: making
+    /// them takes no time, and answering them little.
+    ///
+    /// - Parameters:
+    ///   - evaluation: tells how fast the teacher is.
+    ///   - inputs: those that are answered in any case.
+    func variedCount(_ evaluation: SystemRun, besides inputs: Int) -> Int {
+        guard task.adaptation != nil, task.kind == .label else { return 0 }
+        let most = min(Self.mostRows - data.train.count, Self.variedPerRow * data.train.count, rowsThatFit)
+        let wanted = task.varied ?? max(0, most - inputs)
+        return min(wanted, fitting(evaluation).map { max(0, $0 - inputs) } ?? .max)
+    }
+
+    /// Rows as long as the gold's that are no more than is written and answered in minutes.
+    private var rowsThatFit: Int {
         let bytes = data.train.reduce(0) { $0 + $1.input.utf8.count + $1.output.utf8.count }
-        let fit = Int(Double(Self.writtenBytes) * Double(data.train.count) / Double(max(1, bytes)))
-        return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count, fit) - data.inputs.count)
+        return Int(Double(Self.answeredBytes) * Double(data.train.count) / Double(max(1, bytes)))
     }
 
     /// Rows to learn from that need no more inputs beside them.
     private static let manyRows = 5000
     /// Inputs written for each row of gold; once as many gave less, twice as many were not tried.
     private static let writtenPerRow = 3
-    /// The most inputs that are written, and their bytes with answers like the gold's: they take minutes.
+    /// The most inputs that are written: they take minutes.
     private static let mostWritten = 10_000
-    private static let writtenBytes = 4_000_000
+    /// Inputs made of others for each row of gold; fewer and more were not tried.
+    private static let variedPerRow = 4
+    /// The most rows there are with those.
+    private static let mostRows = 40_000
+    /// The most bytes of such inputs with answers like the gold's.
+    private static let answeredBytes = 4_000_000
 
     /// How many teachers are fitted: few examples leave a fit to chance, which several even out.
     func members(_ adaptation: TaskDefinition.Adaptation) -> Int {

@@ -43,21 +43,62 @@ extension TaskRun {
         return (fitted.run.applied(to: student), files)
     }
 
-    /// The adapted teacher's run with calibrated confidences, fitted to the rows it was not fitted to itself.
+    /// An adapted teacher's calibration, fitted to the rows it was not fitted to itself.
     ///
     /// - Parameter labels: what it says to the gold and to the validation rows.
     /// - Throws: ``TaskError``.
-    func calibrate(
-        _ evaluation: TeacherEvaluation, vocabulary: StudentVocabulary, labels: Labels
-    ) throws -> SystemRun {
+    func calibration(of labels: Labels, vocabulary: StudentVocabulary) throws -> Calibration {
         let wereLearnt = data.validation.isEmpty
         let given = Dictionary(labels.rows.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
         let known = (wereLearnt ? data.train : data.validation).prefix(Self.calibrationRows).compactMap { row in
             given[row.input].map { (row, $0) }
         }
-        let calibration = Calibration(
+        return Calibration(
             fitting: try scoredAnswers(vocabulary).scored(known.map(\.0), known.map(\.1)), wereLearnt: wereLearnt)
-        return CalibratedRun(calibration, evaluation.answers).applied(to: evaluation.run)
+    }
+
+    /// The adapted teacher's run with calibrated confidences.
+    func calibrated(_ evaluation: TeacherEvaluation, by calibration: Calibration) -> SystemRun {
+        CalibratedRun(calibration, evaluation.answers).applied(to: evaluation.run)
+    }
+
+    /// An adapted teacher's answers with calibrated confidences, by which inputs without gold count where answers are not
+    /// labels; without those that the task does not trust.
+    ///
+    /// - Throws: ``TaskError``.
+    func trusted(_ labels: Labels, by calibration: Calibration, vocabulary: StudentVocabulary) throws -> Labels {
+        let least = task.trust?.dropBelow
+        guard least != nil || (calibration.method != .none && task.kind != .label) else { return labels }
+        let reader = try scoredAnswers(vocabulary)
+        let open = Set(askedInputs + data.variants)
+        var trusted = labels
+        trusted.rows = []
+        var dropped: Set<String> = []
+        for var row in labels.rows {
+            row.answer.confidence = calibration.confidence(
+                row.answer.confidence, probabilities: reader.probabilities(row.answer))
+            if open.contains(row.input), row.answer.confidence < least ?? 0 {
+                dropped.insert(row.input)
+            } else {
+                trusted.rows.append(row)
+            }
+        }
+        noteUntrusted(dropped: dropped, doubtful: [])
+        trusted.key = ContentKey.of {
+            $0.add("labels", labels.key)
+            $0.add("inputs", trusted.rows.map(\.input))
+            $0.add("confidences", trusted.rows.map { String($0.answer.confidence) })
+        }
+        return trusted
+    }
+
+    /// Keeps the inputs whose answers are not learnt from, and says how many there are and why.
+    func noteUntrusted(dropped: Set<String>, doubtful: Set<String>) {
+        untrusted.formUnion(dropped.union(doubtful))
+        if !dropped.isEmpty {
+            observer.note("\(dropped.count) answers are left out: the teacher is too unsure of them")
+        }
+        if !doubtful.isEmpty { observer.note("\(doubtful.count) answers wait for `understudy review`") }
     }
 
     func scoredAnswers(_ vocabulary: StudentVocabulary) throws -> ScoredAnswers {
@@ -107,17 +148,20 @@ struct ScoredAnswers {
         places = Dictionary(zip(tokens, labels.indices), uniquingKeysWith: { first, _ in first })
     }
 
+    /// Of all labels, in their order; empty for texts and JSON.
+    func probabilities(_ answer: TaskAnswer) -> [Float] {
+        guard let first = answer.alternatives.first, !labels.isEmpty else { return [] }
+        var probabilities = [Float](repeating: 0, count: labels.count)
+        for (token, p) in zip(first.tokens, first.probabilities) {
+            if let place = places[token] { probabilities[place] = p }
+        }
+        return probabilities
+    }
+
     func scored(_ rows: [Example], _ answers: [TaskAnswer]) -> [ScoredAnswer] {
         zip(rows, answers).map { row, answer in
-            var probabilities: [Float] = []
-            if let first = answer.alternatives.first, !labels.isEmpty {
-                probabilities = [Float](repeating: 0, count: labels.count)
-                for (token, p) in zip(first.tokens, first.probabilities) {
-                    if let place = places[token] { probabilities[place] = p }
-                }
-            }
-            return ScoredAnswer(
-                confidence: answer.confidence, probabilities: probabilities,
+            ScoredAnswer(
+                confidence: answer.confidence, probabilities: probabilities(answer),
                 right: labels.firstIndex(of: row.output),
                 isRight: scoring.isRight(answer.output, expected: row.output))
         }

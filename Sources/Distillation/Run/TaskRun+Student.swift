@@ -39,7 +39,12 @@ extension TaskRun {
         }
         let trained = try await stage("train", "train the student", key: key, summary: summary) {
             observer.stageAdvanced(0, detail: "carving")
-            let material = try await material(labels, vocabulary: vocabulary, loss: task.training.loss, key: key)
+            var material = try await material(labels, vocabulary: vocabulary, loss: task.training.loss, key: key)
+            let began = ContinuousClock.now
+            if let adapted, task.training.hidden != nil {
+                material.attach(hidden: try await hiddenStates(of: adapted, to: material, key: key))
+            }
+            let read = (ContinuousClock.now - began).seconds
             let source: any WeightSource =
                 if let adapted { try GGUFModel(path: workspace.url(of: adapted.file).path) } else { base }
             func makeTraining(_ source: any WeightSource, origins: [[Int32]]?) throws -> StudentTraining {
@@ -49,7 +54,8 @@ extension TaskRun {
             }
             var training = try makeTraining(source, origins: adapted == nil ? vocabulary.origins : nil)
             var share = 1.0
-            let limit = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
+            let time = options.minutes.map { $0 * 60 * 0.5 } ?? TrainingPlan.minutes(task.training).map { $0 * 60 }
+            let limit = time.map { max($0 / 2, $0 - read) }
             let halfway = try await halfway(training, vocabulary: vocabulary, seconds: limit, key: key)
             if let halfway {
                 training = try makeTraining(
@@ -136,6 +142,7 @@ extension TaskRun {
                 phases: notes.isEmpty ? nil : notes)
         }
         try forgetPhases(key)
+        try forgetHiddenStates()
         return trained
     }
 

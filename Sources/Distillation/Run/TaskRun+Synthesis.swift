@@ -103,8 +103,8 @@ extension TaskRun {
     }
 
     /// What the student learns from besides the gold, with the rows that were made up: a row keeps the answer it came
-    /// with, unless the run's teacher has an opinion of its own with probabilities. Rows made from gold by slips of the
-    /// keyboard keep the gold's.
+    /// with, unless the run's teacher has an opinion of its own with probabilities; where that is too unsure to be
+    /// trusted, the row is left out. Rows made from gold by slips of the keyboard keep the gold's.
     func adding(syntheticTo labels: Labels?) -> Labels? {
         guard !data.synthetic.isEmpty else { return labels }
         var labels = labels ?? Labels(count: 0, key: ContentKey(of: "synthetic"), rows: [])
@@ -117,7 +117,7 @@ extension TaskRun {
             if let place = places[row.input] {
                 guard row.provenance.method == .noise, labels.rows[place].answer.output != row.output else { continue }
                 labels.rows[place].answer = answer
-            } else {
+            } else if row.provenance.method == .noise || !untrusted.contains(row.input) {
                 places[row.input] = labels.rows.count
                 labels.rows.append(LabelledRow(input: row.input, answer: answer))
             }

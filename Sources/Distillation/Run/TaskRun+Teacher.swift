@@ -144,16 +144,15 @@ extension TaskRun {
         let opinions = try panel.opinions(inputs, workspace: workspace)
         let answered = try panel.answered(inputs, workspace: workspace)
         let numbers = try vocabulary.map { try labelTokens($0) } ?? [:]
-        var dropped = 0
-        var doubtful = 0
+        var (dropped, doubtful): (Set<String>, Set<String>) = ([], [])
         for (input, opinion) in zip(inputs, opinions) {
             guard let opinion else { continue }
             if let least = task.trust?.dropBelow, opinion.confidence < least {
-                dropped += 1
+                dropped.insert(input)
                 continue
             }
             if let least = task.trust?.reviewBelow, opinion.confidence < least {
-                doubtful += 1
+                doubtful.insert(input)
                 continue
             }
             var answer = TaskAnswer(
@@ -178,8 +177,7 @@ extension TaskRun {
                 task.panel?.agreement == nil ? "could not be read" : "could not be read, or the teachers disagree,"
             observer.note("\(unread) answers of the teacher \(why) and are left out")
         }
-        if dropped > 0 { observer.note("\(dropped) answers are left out: the teacher is too unsure of them") }
-        if doubtful > 0 { observer.note("\(doubtful) answers wait for `understudy review`") }
+        noteUntrusted(dropped: dropped, doubtful: doubtful)
         labels.key = ContentKey.of {
             $0.add("inputs", labels.rows.map(\.input))
             $0.add("outputs", labels.rows.map(\.answer.output))

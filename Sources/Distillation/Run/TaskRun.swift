@@ -34,6 +34,8 @@ public final class TaskRun {
     private var didNothing = true
     /// Keys of the stages that this run is made of.
     private var used: Set<ContentKey> = []
+    /// Inputs whose answers a teacher is too unsure of.
+    var untrusted: Set<String> = []
     private let isShared: Bool
     /// What the teacher's labels are worth, where that was looked at.
     var labelCurve: LabelCurve?
@@ -88,9 +90,12 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                let answers = try await label(adapted, vocabulary: own, inputs: inputs(evaluation.run))
-                adaptedRun = try calibrate(evaluation, vocabulary: own, labels: answers)
-                labels = answers
+                let inputs = inputs(evaluation.run)
+                varyInputs(variedCount(evaluation.run, besides: inputs.count))
+                let answers = try await label(adapted, vocabulary: own, inputs: inputs + data.variants)
+                let calibration = try calibration(of: answers, vocabulary: own)
+                adaptedRun = calibrated(evaluation, by: calibration)
+                labels = try trusted(answers, by: calibration, vocabulary: own)
                 if !isShared { try translate(&labels, from: own, to: vocabulary) }
             } else {
                 labels = try await labelPrompted(teacher)
@@ -208,16 +213,34 @@ public final class TaskRun {
         let inputs: [String] = try await stage(
             "write", "inputs like the task's", key: key, summary: { "\($0.count) written" }
         ) {
-            try InputWriter(
+            try await InputWriter(
                 model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
                 kind: task.kind, gold: data.train, pool: pool
-            ).write(count, seed: UInt64(task.training.seed), progress: advance)
+            ).write(count, seed: UInt64(task.training.seed), progress: advance) { first, write in
+                let part = ContentKey.of {
+                    $0.add("write", key)
+                    $0.add("first", first)
+                }
+                return try await workspace.stage("written", key: part) { try write() }
+            }
         }
+        try workspace.forget("written")
         let known = Set((data.test + data.validation).map(\.input).map(Dataset.normal)).union(
             data.inputs.map(Dataset.normal))
         let new = inputs.filter { !known.contains(Dataset.normal($0)) }
         data.inputs += new
         data.notes.append("\(new.count) of the inputs the teacher answers were written by \(task.student.base)")
+    }
+
+    /// Inputs made of parts and words of those there are.
+    private func varyInputs(_ count: Int) {
+        guard count > 0 else { return }
+        data.variants = InputVariation(
+            data.train.map(\.input) + data.inputs, without: (data.test + data.validation).map(\.input)
+        ).write(count, seed: UInt64(task.training.seed))
+        let note = "\(data.variants.count) more inputs the teacher answers are made of parts and words of others"
+        observer.note(note)
+        data.notes.append(note)
     }
 
     private func baselineRun() async throws -> SystemRun {

@@ -211,10 +211,11 @@ struct StudentTraining {
             observer: observer, group: group)
     }
 
-    /// The processes that share the batches; nil where they can't: a teacher's distributions beside the targets and a
-    /// bias of the routers stay in one process.
+    /// The processes that share the batches; nil where they can't: a teacher's distributions and hidden states beside the
+    /// targets and a bias of the routers stay in one process.
     func group(_ group: (any ProcessGroup)?) -> (any ProcessGroup)? {
-        task.training.loss.map(\.isMixture) ?? true && task.training.router != .bias ? group : nil
+        task.training.loss.map(\.isMixture) ?? true && task.training.router != .bias
+            && task.training.hidden == nil ? group : nil
     }
 
     var options: TrainingOptions {
@@ -229,6 +230,7 @@ struct StudentTraining {
         options.recompute = training.recompute ?? false
         options.microBatch = training.microBatch ?? 0
         options.patience = training.patience ?? 0
+        options.hidden = Float(training.hidden ?? 0)
         options.labelSmoothing = Float(training.labelSmoothing ?? 0)
         if training.router == .bias {
             options.balance = 0

@@ -60,16 +60,19 @@ struct TrainingData {
     ) async throws {
         self.init(empty: data, vocabulary: vocabulary, loss: loss)
         let given = Dictionary(answers.map { ($0.input, $0.answer) }, uniquingKeysWith: { first, _ in first })
-        let unlabelled: [Labelled] = data.inputs.compactMap { input in
-            guard let answer = given[input], !answer.output.isEmpty,
-                answer.tokens.count <= vocabulary.format.maximumAnswerTokens
-            else { return nil }
-            return Labelled(input: input, answer: answer)
+        func labelled(_ inputs: [String]) -> [Labelled] {
+            inputs.compactMap { input in
+                guard let answer = given[input], !answer.output.isEmpty,
+                    answer.tokens.count <= vocabulary.format.maximumAnswerTokens
+                else { return nil }
+                return Labelled(input: input, answer: answer)
+            }
         }
+        let unlabelled = labelled(data.inputs)
         if vocabulary.format.kind == .label, sharesTokens, !given.isEmpty {
             let question = try VotedLabels.Question(
                 data, format: vocabulary.format, tokenizer: vocabulary.tokenizer, answers: given,
-                unlabelled: unlabelled)
+                unlabelled: unlabelled, varied: labelled(data.variants))
             try addVoted(data, question: question, votes: try await votes(question))
             return
         }
@@ -83,6 +86,22 @@ struct TrainingData {
                     row.input, answer: row.answer.output,
                     teacher: sharesTokens || !row.answer.alternatives.isEmpty ? row.answer : nil,
                     weight: Float(max(0.2, row.answer.confidence))), row.input, row.answer.output)
+        }
+    }
+
+    /// Puts a teacher's last hidden states beside the targets.
+    ///
+    /// - Parameter directions: `HiddenStateLoss.dimensions` bytes for each target, row after row.
+    mutating func attach(hidden directions: Data) {
+        precondition(
+            directions.count == HiddenStateLoss.dimensions * rows.reduce(0) { $0 + $1.targets.count },
+            "\(directions.count) bytes of hidden states do not fit \(rows.count) rows")
+        var rest = directions[...]
+        for row in rows.indices {
+            for place in rows[row].targets.indices {
+                rows[row].targets[place].hidden = rest.prefix(HiddenStateLoss.dimensions).map { Int8(bitPattern: $0) }
+                rest = rest.dropFirst(HiddenStateLoss.dimensions)
+            }
         }
     }
 
@@ -116,7 +135,7 @@ struct TrainingData {
         for example in data.train where !question.answered.contains(example.input) {
             add(try writer.row(example.input, answer: example.output), example.input, example.output)
         }
-        for (row, input) in question.inputs.enumerated() {
+        for (row, input) in (question.inputs + question.variants).enumerated() {
             let probabilities = votes.probabilities(question.gold.count + row, of: labels.count)
             let best = labels[probabilities.indices.max { (probabilities[$0], $1) < (probabilities[$1], $0) }!]
             let soft = SoftTarget(tokens: question.tokens, probabilities: probabilities)

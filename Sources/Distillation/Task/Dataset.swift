@@ -19,6 +19,8 @@ public struct Dataset: Sendable {
     public var test: [Example] = []
     /// Unlabelled.
     public var inputs: [String] = []
+    /// Inputs made of others for the teacher to answer.
+    package internal(set) var variants: [String] = []
     /// Rows that were made up, where the task asks for them; their inputs stand among `inputs`, too.
     package private(set) var synthetic: [SyntheticRow] = []
     /// Labels in their order; empty unless answers are made of labels.

@@ -90,6 +90,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var findsRate: Bool?
         /// nil: the cross-entropy to a mixture, half of it the teacher's.
         public var loss: Loss?
+        /// What the distance from the adapted teacher's last hidden states counts; nil: nothing.
+        public var hidden: Double?
         /// true: rows of rare labels count more.
         public var balances: Bool?
         /// Share of every target that is spread over the vocabulary; nil: none.
@@ -131,6 +133,9 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
     /// Inputs that the student's base writes after those of the gold, for an adapted teacher to answer; nil: as many as
     /// the unlabelled ones are too few.
     public var written: Int?
+    /// Inputs made of parts and words of others, for an adapted teacher to give labels; nil: as many as the unlabelled ones
+    /// are too few.
+    public var varied: Int?
     /// Catalogue name or path; nil: learn from the recorded answers and the gold alone.
     public var teacher: String?
     public var adaptation: Adaptation?

@@ -50,9 +50,10 @@ extension TaskDefinition {
         public var agreement: Double?
     }
 
-    /// What is done about how sure a teacher behind an endpoint is.
+    /// What is done about how sure a teacher is.
     public struct Trust: Sendable, Hashable, Codable {
-        /// Gold rows its confidence is calibrated on.
+        /// Gold rows that the confidence of one behind an endpoint is calibrated on; an adapted one's is on the validation
+        /// rows.
         public var rows: Int
         /// Answers below are not learnt from.
         public var dropBelow: Double?
@@ -183,13 +184,20 @@ extension TaskReader {
     }
 
     /// `teacher.confidence`, checked.
-    func trust(_ teacher: Section?, isLocal: Bool) throws -> TaskDefinition.Trust? {
+    func trust(_ teacher: Section?, isLocal: Bool, isAdapted: Bool) throws -> TaskDefinition.Trust? {
         guard
             let section = try teacher?.section(
                 "confidence", keys: ["rows", "drop_below", "ask_again_below", "review_below", "samples"])
         else { return nil }
-        if isLocal, let node = teacher?.node("confidence") {
-            throw error(node, "'teacher.confidence' is for a teacher behind an endpoint")
+        if isLocal, !isAdapted, let node = teacher?.node("confidence") {
+            throw error(
+                node, "'teacher.confidence' is for a teacher behind an endpoint, or one that is adapted (teacher.adapt)"
+            )
+        }
+        for key in ["rows", "ask_again_below", "review_below", "samples"] where isLocal {
+            if let node = section.node(key) {
+                throw error(node, "'teacher.confidence.\(key)' is for a teacher behind an endpoint")
+            }
         }
         return TaskDefinition.Trust(
             rows: try section.integer("rows", 0...100_000) ?? TaskDefinition.Trust.usualRows,

@@ -176,7 +176,7 @@ struct TaskReader {
         }
         let kind = try output.choice("kind", TaskDefinition.OutputKind.self)
         guard let kind else { throw TaskError("'output.kind' is missing", file: file, line: output.line) }
-        let data = try root.section("data", keys: ["inputs", "gold", "recorded", "written"])
+        let data = try root.section("data", keys: ["inputs", "gold", "recorded", "written", "varied"])
         var gold: Section?
         var train: String?
         if let node = data?.node("gold") {
@@ -238,12 +238,18 @@ struct TaskReader {
             throw error(
                 node, "'data.written' needs a teacher that is adapted (teacher.adapt), which answers what was written")
         }
+        task.varied = try data?.automatic("varied", { try $0.integer($1, 0...100_000) })
+        if task.varied ?? 0 > 0, task.adaptation == nil || kind != .label, let node = data?.node("varied") {
+            throw error(
+                node,
+                "'data.varied' needs labels, and a teacher that is adapted (teacher.adapt), which answers the inputs")
+        }
         task.abstain = try abstain(output, kind: kind, labels: task.labels)
         try start(student, experts, &task)
         task.synthesis = try synthesis(root)
         try checkPhases(root, task)
         task.panel = panel
-        task.trust = try trust(teacher, isLocal: endpoint == nil)
+        task.trust = try trust(teacher, isLocal: endpoint == nil, isAdapted: task.adaptation != nil)
         task.labelling = try labelling(root)
         if task.labelling != nil, endpoint == nil, let node = root.node("label") {
             throw error(node, "'label' is for a teacher behind an endpoint")

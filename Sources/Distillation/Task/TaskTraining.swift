@@ -75,7 +75,7 @@ extension TaskDefinition {
 extension TaskReader {
     static let trainingKeys = [
         "epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "loss", "balance", "label_smoothing",
-        "averaging", "on_policy", "preference", "recompute", "router", "micro_batch", "patience",
+        "averaging", "hidden", "on_policy", "preference", "recompute", "router", "micro_batch", "patience",
     ]
 
     /// `training`, checked.
@@ -93,6 +93,7 @@ extension TaskReader {
         guard let section else { return result }
         if section.node("rate")?.scalar?.string == "auto" { result.findsRate = true }
         result.loss = try loss(section)
+        if let hidden = try section.number("hidden", 0...100), hidden > 0 { result.hidden = hidden }
         result.labelSmoothing = try section.number("label_smoothing", 0...0.9)
         result.microBatch = try section.integer("micro_batch", 1...4096)
         result.patience = try section.integer("patience", 1...100)
@@ -112,11 +113,11 @@ extension TaskReader {
         return result
     }
 
-    /// Phases in which the teacher judges what the student writes need one that can.
+    /// A loss and phases for which the teacher reads the student's tokens need one that can.
     func checkPhases(_ root: Section, _ task: TaskDefinition) throws {
         let isLocal = task.teacher != nil && task.teacher == task.student.base && task.adaptation != nil
         guard !isLocal, let training = try root.section("training", keys: Self.trainingKeys) else { return }
-        for key in ["on_policy", "preference"] {
+        for key in ["hidden", "on_policy", "preference"] where key != "hidden" || task.training.hidden != nil {
             if let node = training.node(key) {
                 throw error(
                     node,

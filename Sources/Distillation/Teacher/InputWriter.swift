@@ -49,8 +49,15 @@ package struct InputWriter {
     /// At most `count` inputs, none of them in the gold or twice, none with more words than the gold has, of every label
     /// about as many.
     ///
-    /// - Throws: `InferenceError`.
-    package func write(_ count: Int, seed: UInt64, progress: (Double) -> Void) throws -> [String] {
+    /// - Parameters:
+    ///   - progress: called with the share that is done.
+    ///   - keep: runs a batch, or gives what it gave the last time: its lines, empty where one did not end. Batches are
+    ///     numbered by their first line.
+    /// - Throws: `InferenceError`; what `progress` and `keep` throw.
+    package func write(
+        _ count: Int, seed: UInt64, progress: @escaping (Double) throws -> Void,
+        keep: (_ first: Int, _ write: () throws -> [String]) async throws -> [String] = { try $1() }
+    ) async throws -> [String] {
         guard !lists.isEmpty else { return [] }
         var random = RandomNumbers(seed: seed)
         var known = Set(gold.map { Dataset.normal($0.input) })
@@ -65,16 +72,22 @@ package struct InputWriter {
                     maximumTokens: min(256, 2 * longest + 16), temperature: 1, seed: seed &+ UInt64(number),
                     model: engine.model)
             }
+            let already = Double(result.count)
+            // As many of these will be new as were of those before.
+            let kept = asked == 0 ? 1 : already / Double(asked)
+            let lines = try await keep(asked) {
+                try engine.answer(requests) { done in
+                    try progress(min(1, (already + kept * Double(done)) / Double(count)))
+                }.map { $0.finish == .stop ? $0.text : "" }
+            }
             asked += Self.batch
-            for answer in try engine.answer(requests) where result.count < count {
-                let text = answer.text.trimmingCharacters(in: .whitespacesAndNewlines)
-                guard answer.finish == .stop, !text.isEmpty,
-                    text.split(whereSeparator: \.isWhitespace).count <= longest,
+            for line in lines where result.count < count {
+                let text = line.trimmingCharacters(in: .whitespacesAndNewlines)
+                guard !text.isEmpty, text.split(whereSeparator: \.isWhitespace).count <= longest,
                     known.insert(Dataset.normal(text)).inserted
                 else { continue }
                 result.append(text)
             }
-            progress(Double(result.count) / Double(count))
         }
         return result
     }

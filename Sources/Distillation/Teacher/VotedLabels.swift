@@ -10,7 +10,7 @@ struct VotedLabels: Codable {
     let linearShare: Float
     /// The part of the inputs most like each.
     let spreadShare: Float
-    /// Probabilities, 32-bit floats as this machine has them, [gold rows then inputs, labels].
+    /// Probabilities, 32-bit floats as this machine has them, [gold rows then inputs then those made of others, labels].
     private let table: Data
 
     /// The rows, and what the teacher says to them.
@@ -22,16 +22,19 @@ struct VotedLabels: Codable {
         let gold: [Example]
         /// Inputs without gold.
         let inputs: [String]
+        /// Inputs made of others.
+        let variants: [String]
         /// Inputs the teacher has answered.
         let answered: Set<String>
         fileprivate let goldProbabilities: [[Float]]
         fileprivate let inputProbabilities: [[Float]]
+        fileprivate let variantProbabilities: [[Float]]
         fileprivate let validation: [(example: Example, probabilities: [Float])]
 
         /// - Throws: `TokenizerError` when a label can't be written in tokens.
         init(
             _ data: Dataset, format: TaskFormat, tokenizer: Tokenizer, answers: [String: TaskAnswer],
-            unlabelled: [TrainingData.Labelled]
+            unlabelled: [TrainingData.Labelled], varied: [TrainingData.Labelled]
         ) throws {
             let labels = format.labels
             let tokens = try labels.map { try format.answerTokens($0, tokenizer: tokenizer)[0] }
@@ -54,6 +57,8 @@ struct VotedLabels: Codable {
             goldProbabilities = gold.map { probabilities(answers[$0.input]!) }
             inputs = unlabelled.map(\.input)
             inputProbabilities = unlabelled.map { probabilities($0.answer) }
+            variants = varied.map(\.input)
+            variantProbabilities = varied.map { probabilities($0.answer) }
             validation = data.validation.compactMap { example in
                 answers[example.input].map { (example, probabilities($0)) }
             }
@@ -73,6 +78,9 @@ struct VotedLabels: Codable {
         var validation: [Float] = []
         for row in question.validation { validation += votes.mixed(row.example.input, with: row.probabilities) }
         (spreadShare, table) = Self.spread(table, validation: validation, question, compute: compute)
+        for (input, own) in zip(question.variants, question.variantProbabilities) {
+            table += votes.mixed(input, with: own)
+        }
         self.table = table.withUnsafeBytes { Data($0) }
     }
 
