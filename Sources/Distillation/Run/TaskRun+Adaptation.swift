@@ -117,8 +117,7 @@ extension TaskRun {
             summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" }
         ) {
             let source = try openModel(start.path)
-            let dense = try DenseModel(
-                source, layers: Array(0..<source.configuration.layerCount), origins: start.origins)
+            let dense = try DenseModel(source, origins: start.origins)
             let adapter = TeacherAdapter(
                 vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(seed),
                 recompute: task.training.recompute ?? false, compute: compute)
@@ -237,8 +236,8 @@ extension TaskRun {
         return max(0, min(Self.mostWritten, Self.writtenPerRow * data.train.count, rowsThatFit) - data.inputs.count)
     }
 
-    /// How many inputs of labels are made of parts and words of others, for the same reason. No model writes them: making
-    /// them takes no time, and answering them little.
+    /// How many inputs of labels are made of parts and words of others, for the same reason. No model writes them, so
+    /// that only answering them takes time.
     ///
     /// - Parameters:
     ///   - evaluation: tells how fast the teacher is.

@@ -20,31 +20,16 @@ extension TaskRun {
             observer.stageAdvanced(
                 0, detail: "the teacher has read \(start) of \(rows.count) rows for its hidden states")
             let part = Array(rows[start..<min(start + Self.keptTogether, rows.count)])
-            states += try await workspace.stage("hidden", key: hiddenKey(key, start)) {
-                let decoder = try teacher ?? self.reader(adapted, longest: rows.map(\.tokens.count).max() ?? 1)
+            states += try await workspace.stage("hidden", key: key.part(start)) {
+                let decoder =
+                    try teacher
+                    ?? DenseModel(try GGUFModel(path: workspace.url(of: adapted.file).path), origins: nil)
+                    .reader(longest: rows.map(\.tokens.count).max() ?? 1, compute: compute)
                 teacher = decoder
                 return Self.directions(part, decoder)
             }
         }
         return states
-    }
-
-    /// Removes what only an unfinished stage needs.
-    func forgetHiddenStates() throws { try workspace.forget("hidden") }
-
-    private func hiddenKey(_ key: ContentKey, _ start: Int) -> ContentKey {
-        ContentKey.of {
-            $0.add("train", key)
-            $0.add("start", start)
-        }
-    }
-
-    private func reader(_ adapted: Adapted, longest: Int) throws -> TrainableDecoder {
-        let source = try GGUFModel(path: workspace.url(of: adapted.file).path)
-        let dense = try DenseModel(source, layers: Array(0..<source.configuration.layerCount), origins: nil)
-        return TrainableDecoder(
-            dense.configuration, parameters: try dense.parameters(adapterRank: nil, trains: false, seed: 0),
-            contextLength: longest, compute: compute)
     }
 
     private static func directions(_ rows: [TrainingSequence], _ decoder: TrainableDecoder) -> Data {

@@ -142,7 +142,7 @@ extension TaskRun {
                 phases: notes.isEmpty ? nil : notes)
         }
         try forgetPhases(key)
-        try forgetHiddenStates()
+        try workspace.forget("hidden")
         return trained
     }
 

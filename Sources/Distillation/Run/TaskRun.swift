@@ -217,11 +217,7 @@ public final class TaskRun {
                 model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
                 kind: task.kind, gold: data.train, pool: pool
             ).write(count, seed: UInt64(task.training.seed), progress: advance) { first, write in
-                let part = ContentKey.of {
-                    $0.add("write", key)
-                    $0.add("first", first)
-                }
-                return try await workspace.stage("written", key: part) { try write() }
+                try await workspace.stage("written", key: key.part(first)) { try write() }
             }
         }
         try workspace.forget("written")

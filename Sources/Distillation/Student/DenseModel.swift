@@ -13,11 +13,12 @@ package struct DenseModel {
 
     /// Some layers of a model, with the vocabulary of a task.
     ///
-    /// - Parameter layers: numbers of the source's layers, in the order they get.
+    /// - Parameter layers: numbers of the source's layers, in the order they get; nil: all.
     /// - Parameter origins: for each new token the old ones whose mean is its embedding; nil: the vocabulary stays.
     /// - Throws: ``TaskError`` for models that have experts.
-    package init(_ source: any WeightSource, layers: [Int], origins: [[Int32]]?) throws {
+    package init(_ source: any WeightSource, layers: [Int]? = nil, origins: [[Int32]]?) throws {
         var c = source.configuration
+        let layers = layers ?? Array(0..<c.layerCount)
         guard c.experts == nil else {
             throw TaskError("\(source.name) has experts already; students are carved out of dense models")
         }
@@ -72,6 +73,16 @@ package struct DenseModel {
 }
 
 extension DenseModel {
+    /// The model for forward passes alone.
+    ///
+    /// - Parameter longest: tokens of the longest sequence.
+    /// - Throws: `ModelError` when a tensor is missing or has another shape.
+    func reader(longest: Int, compute: Compute) throws -> TrainableDecoder {
+        TrainableDecoder(
+            configuration, parameters: try parameters(adapterRank: nil, trains: false, seed: 0),
+            contextLength: max(8, longest), compute: compute)
+    }
+
     /// The matrices of the layers, unpacked when they are asked for.
     ///
     /// - Throws: `ModelError` when a tensor is missing or has another shape.

@@ -34,9 +34,7 @@ struct LayerSelection {
             tokens += sample.tokens.count
         }
         let longest = used.map(\.tokens.count).max() ?? 1
-        let decoder = TrainableDecoder(
-            model.configuration, parameters: try model.parameters(adapterRank: nil, trains: false, seed: 0),
-            contextLength: max(8, longest), compute: compute)
+        let decoder = try model.reader(longest: longest, compute: compute)
         let batch = TrainingBatch(used)
         while layers.count > count {
             let losses = decoder.lossesWithout(eachOf: layers, batch)

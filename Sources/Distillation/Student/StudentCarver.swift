@@ -68,13 +68,11 @@ package struct StudentCarver {
     package func carve(samples: [TrainingSequence]) throws -> Parameters {
         let c = try configuration()
         let result = Parameters(TrainableDecoder.specifications(c))
-        let frozen = try dense.parameters(adapterRank: nil, trains: false, seed: 0)
+        let decoder = try dense.reader(longest: samples.map(\.tokens.count).max() ?? 1, compute: compute)
+        let frozen = decoder.parameters
         for (name, _) in dense.configuration.tensors where !name.contains(".mlp.") {
             result.set(name, frozen.array(name))
         }
-        let longest = samples.map(\.tokens.count).max() ?? 1
-        let decoder = TrainableDecoder(
-            dense.configuration, parameters: frozen, contextLength: max(8, longest), compute: compute)
         decoder.visitFeedForwardInputs(TrainingBatch(samples)) { layer, x, tokens in
             carve(layer, of: frozen, x: x, tokens: tokens, into: result, c)
         }

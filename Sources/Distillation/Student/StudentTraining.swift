@@ -136,7 +136,7 @@ struct StudentTraining {
             task.student.start != .scratch && layers < base.layerCount && (origins == nil || !task.kind.hasLabels)
         guard measures else { return Array(0..<layers) }
         return try LayerSelection(
-            DenseModel(source, layers: Array(0..<base.layerCount), origins: origins), compute: compute
+            DenseModel(source, origins: origins), compute: compute
         ).layers(layers, for: samples)
     }
 

@@ -117,7 +117,10 @@ extension TaskReader {
     func checkPhases(_ root: Section, _ task: TaskDefinition) throws {
         let isLocal = task.teacher != nil && task.teacher == task.student.base && task.adaptation != nil
         guard !isLocal, let training = try root.section("training", keys: Self.trainingKeys) else { return }
-        for key in ["hidden", "on_policy", "preference"] where key != "hidden" || task.training.hidden != nil {
+        let own = task.training
+        for (key, isAsked) in [
+            ("hidden", own.hidden != nil), ("on_policy", own.onPolicy != nil), ("preference", own.preference != nil),
+        ] where isAsked {
             if let node = training.node(key) {
                 throw error(
                     node,

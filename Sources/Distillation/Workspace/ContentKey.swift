@@ -45,6 +45,14 @@ package struct ContentKey: Hashable, Sendable, Codable, CustomStringConvertible 
         return builder.key
     }
 
+    /// The key of the part of this stage that begins with its row `first`.
+    func part(_ first: Int) -> ContentKey {
+        ContentKey.of {
+            $0.add("whole", self)
+            $0.add("first", first)
+        }
+    }
+
     /// 64 lower-case hexadecimal digits.
     package var hexadecimal: String { Hexadecimal.text(bytes) }
     package var description: String { hexadecimal }

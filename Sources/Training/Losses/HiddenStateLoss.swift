@@ -3,8 +3,8 @@ internal import Tensors
 /// Brings a student's last hidden states near a teacher's: `1 - cos` of the two in a random subspace, at rows with a target
 /// (the cosine loss of DistilBERT, arXiv 1910.01108).
 ///
-/// A random projection of so many dimensions keeps cosines to about ± 0.12 (Johnson & Lindenstrauss 1984), so that a teacher's
-/// state is 64 bytes of a file instead of its width in floats, and teacher and student may differ in width.
+/// A random projection to 64 dimensions keeps cosines to about ± 1/8 (Johnson & Lindenstrauss 1984): a teacher's state is 64
+/// bytes instead of its width in floats, and teacher and student may differ in width.
 package struct HiddenStateLoss {
     /// Bytes that stand for a hidden state.
     package static let dimensions = 64
