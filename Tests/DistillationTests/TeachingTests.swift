@@ -104,17 +104,47 @@ struct TeachingTests {
         // A teacher that knows nothing, and one that is always right and sure.
         let useless = LabelVotes(
             labels: labels, train: train, validation: held.map { ($0, [0.5, 0.5]) }, seed: 1)
-        #expect(useless.linearShare >= 0.8)
-        #expect(useless.mixed("money please", with: [0.5, 0.5])[0] > 0.6)
+        #expect(useless.pool.weight > 0.5)
+        #expect(useless.pooled("money please", with: [0.5, 0.5])[0] > 0.6)
+        let gold = useless.pooled(train, with: train.map { _ in [0.5, 0.5] }, seed: 1)
+        #expect(zip(train, gold).allSatisfy { labels.firstIndex(of: $0.output)! == ($1[0] > $1[1] ? 0 : 1) })
         let sure = LabelVotes(
             labels: labels, train: train,
             validation: held.map { ($0, $0.output == "pay" ? [1, 0] : [0, 1]) }, seed: 1)
-        #expect(sure.linearShare == 0)
-        #expect(sure.mixed("money please", with: [0.2, 0.8]) == [0.2, 0.8])
+        #expect(sure.pool.weight < 0.01)
+        #expect(abs(sure.pooled("money please", with: [0.2, 0.8])[1] - 0.8) < 0.01)
+        // Nothing to judge by: the teacher's word stands.
+        let blind = LabelVotes(labels: labels, train: train, validation: [], seed: 1)
+        #expect(blind.pool == LogarithmicPool())
+        #expect(blind.pooled("money please", with: [0.2, 0.8]) == [0.2, 0.8])
+    }
+
+    /// Labels drawn from a known weight.
+    @Test(arguments: [0, 0.3, 1.5]) func aPoolFindsItsWeight(_ weight: Double) {
+        var random = RandomNumbers(seed: 3)
+        let rows = (0..<4000).map { _ in
+            let powers = (0..<6).map { _ in exp(2 * random.normal()) }
+            let row = LogarithmicPool.Row(
+                powers.map { $0 / powers.reduce(0, +) }, (0..<6).map { _ in random.normal() })
+            let chances = zip(row.probabilities, row.scores).map { Double($0) * exp(weight * Double($1)) }
+            var rest = Double(random.uniform()) * chances.reduce(0, +)
+            let right = chances.firstIndex {
+                rest -= $0
+                return rest < 0
+            }
+            return (row: row, right: right ?? 5)
+        }
+        let pool = LogarithmicPool(rows)
+        #expect(pool.weight >= 0 && abs(pool.weight - weight) < 0.1, "\(pool)")
+        #expect(abs(pool.probabilities(rows[0].row).reduce(0, +) - 1) < 1e-5)
+        // One row moves it no further than its prior lets it, and never below nothing.
+        #expect((0..<1).contains(LogarithmicPool([(.init([0.5, 0.5], [1, -1]), 0)]).weight))
+        #expect(LogarithmicPool([(.init([1, 0], [1, -1]), 1)]) == LogarithmicPool())
     }
 
     /// Against the plain definition in double precision.
-    @Test(arguments: [3, 40, 300]) func labelsSpreadToWhatIsMostLikeThem(rows: Int) {
+    @Test(arguments: [(3, 3), (40, 40), (300, 300), (300, 7), (300, 120)])
+    func labelsSpreadToWhatIsMostLikeThem(rows: Int, sources: Int) {
         let labels = 5
         var random = RandomNumbers(seed: 4)
         let table = (0..<rows).flatMap { _ in
@@ -122,7 +152,8 @@ struct TeachingTests {
             return powers.map { $0 / powers.reduce(0, +) }
         }
         let known = [2, 0]
-        let spreading = LabelSpreading(table, labels: labels, compute: Compute(pool: WorkerPool(threadCount: 2)))
+        let spreading = LabelSpreading(
+            table, labels: labels, sources: sources, compute: Compute(pool: WorkerPool(threadCount: 2)))
         let result = spreading.probabilities(share: 0.5, known: known)
 
         let features = (0..<rows).map { row in
@@ -140,7 +171,7 @@ struct TeachingTests {
         for _ in 0..<5 {
             let last = expected
             for row in known.count..<rows {
-                let alike = (0..<rows).filter { $0 != row }
+                let alike = (0..<sources).filter { $0 != row }
                     .map { other in (other, zip(features[row], features[other]).reduce(0) { $0 + $1.0 * $1.1 }) }
                     .sorted { ($1.1, $0.0) < ($0.1, $1.0) }.prefix(10)
                 let sum = alike.reduce(0) { $0 + exp($1.1 / 0.05) }

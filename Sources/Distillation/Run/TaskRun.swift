@@ -19,7 +19,7 @@ public final class TaskRun {
     }
 
     /// Part of every key: changes when a stage does something else with the same input.
-    private static let revision = "16"
+    private static let revision = "17"
 
     let task: TaskDefinition
     private(set) var data: Dataset
@@ -55,14 +55,7 @@ public final class TaskRun {
     }
 
     public func run() async throws -> Outcome {
-        stageCount =
-            (task.abstain == nil ? 3 : 4)
-            + (task.teacher == nil && task.endpoint == nil
-                ? 0
-                : task.adaptation.map {
-                    3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + ($0.selfTraining > 0 ? 2 : 0)
-                        + (writtenCount > 0 ? 1 : 0)
-                } ?? 2)
+        stageCount = expectedStages
         for note in data.notes { observer.note(note) }
         let base = try openModel(try resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
@@ -80,7 +73,11 @@ public final class TaskRun {
         if task.endpoint != nil {
             (teacherRun, labels) = try await askEndpoints(vocabulary: try ownVocabulary())
         }
-        if let abstain = task.abstain { try await addOutOfScope(abstain) }
+        if let abstain = task.abstain {
+            try await addOutOfScope(abstain)
+            // More rows may call for fewer teachers.
+            stageCount = expectedStages
+        }
         let vocabulary = try ownVocabulary()
         let baseline = try await baselineRun()
         if let teacher = task.teacher {
@@ -112,6 +109,17 @@ public final class TaskRun {
     }
 
     // MARK: Stages
+
+    /// How many stages there are for the data there is.
+    private var expectedStages: Int {
+        (task.abstain == nil ? 3 : 4)
+            + (task.teacher == nil && task.endpoint == nil
+                ? 0
+                : task.adaptation.map {
+                    3 + members($0) + (domainEpochs($0) > 0 ? 1 : 0) + ($0.selfTraining > 0 ? 2 : 0)
+                        + (writtenCount > 0 ? 1 : 0)
+                } ?? 2)
+    }
 
     /// Runs a stage, or takes what it gave the last time.
     func stage<Output: Codable>(

@@ -113,16 +113,17 @@ struct TrainingData {
 
     /// Labels: the teacher's probabilities, and a linear model's where they help.
     private mutating func addVoted(_ data: Dataset, question: VotedLabels.Question, votes: VotedLabels) throws {
-        if votes.linearShare > 0 {
+        if votes.linearWeight > 0 {
             notes.append(
                 String(
-                    format: "a linear model of the gold has %.0f %% of the say in what the student learns",
-                    votes.linearShare * 100))
+                    format:
+                        "labels to learn: the teacher's log-probabilities + %.2f × the margins of a linear model of the gold",
+                    votes.linearWeight))
         }
         if votes.spreadShare > 0 {
             notes.append(
                 String(
-                    format: "%.0f %% of what is said to an input without gold is what is said to those most like it",
+                    format: "%.0f %% of what is said to a row without gold is what is said to those most like it",
                     votes.spreadShare * 100))
         }
         let labels = question.labels

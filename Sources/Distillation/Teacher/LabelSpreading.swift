@@ -31,13 +31,15 @@ package struct LabelSpreading {
     /// - Parameters:
     ///   - probabilities: [rows, labels], at least two rows.
     ///   - labels: how many.
-    package init(_ probabilities: [Float], labels: Int, compute: Compute) {
+    ///   - sources: how many rows, the first, may be neighbours of others, at least two; nil: all.
+    package init(_ probabilities: [Float], labels: Int, sources: Int? = nil, compute: Compute) {
         own = probabilities
         self.labels = labels
         count = probabilities.count / labels
+        let sources = min(sources ?? count, count)
         let features = FloatBuffer(Self.features(probabilities, labels: labels))
-        let width = min(Self.nearest, count - 1)
-        let similarities = FloatBuffer(count: Self.block * count)
+        let width = min(Self.nearest, sources - 1)
+        let similarities = FloatBuffer(count: Self.block * sources)
         var neighbours = [Int32](repeating: 0, count: count * width)
         var weights = [Float](repeating: 0, count: count * width)
         for first in stride(from: 0, to: count, by: Self.block) {
@@ -45,10 +47,10 @@ package struct LabelSpreading {
             compute.run([
                 .forward(
                     x: features.base + first * labels, w: features.base, y: similarities.base, rows: rows,
-                    input: labels, output: count)
+                    input: labels, output: sources)
             ])
             for row in 0..<rows {
-                let values = UnsafeBufferPointer(start: similarities.base + row * count, count: count)
+                let values = UnsafeBufferPointer(start: similarities.base + row * sources, count: sources)
                 let best = Self.highest(width, of: values, but: first + row)
                 let sum = best.reduce(0) { $0 + exp($1.value / Self.temperature) }
                 for (place, entry) in best.enumerated() {

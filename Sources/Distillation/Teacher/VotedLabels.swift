@@ -6,8 +6,8 @@ internal import Training
 /// What the teacher, a linear model of the gold and the inputs like it together say to every row a student learns from. The
 /// linear model is fitted six times for it, so a run keeps it.
 struct VotedLabels: Codable {
-    /// The linear model's part.
-    let linearShare: Float
+    /// How much the linear model counts.
+    let linearWeight: Double
     /// The part of the inputs most like each.
     let spreadShare: Float
     /// Probabilities, 32-bit floats as this machine has them, [gold rows then inputs then those made of others, labels].
@@ -69,47 +69,52 @@ struct VotedLabels: Codable {
     /// Fits the linear model and lets it vote, and then the rows most like each.
     init(_ question: Question, train: [Example], seed: UInt64, compute: Compute) {
         let votes = LabelVotes(labels: question.labels, train: train, validation: question.validation, seed: seed)
-        linearShare = votes.linearShare
-        var table: [Float] = []
-        for row in votes.mixed(question.gold, with: question.goldProbabilities, seed: seed) { table += row }
-        for (input, own) in zip(question.inputs, question.inputProbabilities) {
-            table += votes.mixed(input, with: own)
-        }
+        linearWeight = votes.pool.weight
+        var real: [Float] = []
+        for row in votes.pooled(question.gold, with: question.goldProbabilities, seed: seed) { real += row }
+        for (input, own) in zip(question.inputs, question.inputProbabilities) { real += votes.pooled(input, with: own) }
         var validation: [Float] = []
-        for row in question.validation { validation += votes.mixed(row.example.input, with: row.probabilities) }
-        (spreadShare, table) = Self.spread(table, validation: validation, question, compute: compute)
+        for row in question.validation { validation += votes.pooled(row.example.input, with: row.probabilities) }
+        var made: [Float] = []
         for (input, own) in zip(question.variants, question.variantProbabilities) {
-            table += votes.mixed(input, with: own)
+            made += votes.pooled(input, with: own)
         }
+        let table: [Float]
+        (spreadShare, table) = Self.spread(real, validation: validation, made: made, question, compute: compute)
         self.table = table.withUnsafeBytes { Data($0) }
     }
 
-    /// Lets inputs without gold share their probabilities with the rows most like them, as much as helps on the validation
-    /// rows.
+    /// Lets rows without gold share their probabilities with those most like them, as much as helps on the validation rows.
+    /// Inputs made of others take, but don't give: they need not be good sentences.
+    ///
+    /// - Parameters:
+    ///   - real: probabilities of the gold rows and the inputs, [rows, labels]; `validation` and `made` alike.
+    /// - Returns: the share, and `real` and `made` after it.
     private static func spread(
-        _ table: [Float], validation: [Float], _ question: Question, compute: Compute
+        _ real: [Float], validation: [Float], made: [Float], _ question: Question, compute: Compute
     ) -> (share: Float, table: [Float]) {
         let labels = question.labels.count
         let right = question.validation.map { question.labels.firstIndex(of: $0.example.output) }
         let known = question.gold.compactMap { question.labels.firstIndex(of: $0.output) }
-        let all = table + validation
-        guard !question.inputs.isEmpty, right.contains(where: { $0 != nil }), known.count == question.gold.count,
-            labels > 1, (2...LabelSpreading.most).contains(all.count / labels)
-        else { return (0, table) }
-        let spreading = LabelSpreading(all, labels: labels, compute: compute)
-        var best: (share: Float, loss: Double, table: [Float]) = (0, .infinity, table)
+        let sources = (real.count + validation.count) / labels
+        let all = real + validation + made
+        guard !question.inputs.isEmpty || !made.isEmpty, right.contains(where: { $0 != nil }),
+            known.count == question.gold.count, labels > 1, sources > 1, all.count / labels <= LabelSpreading.most
+        else { return (0, real + made) }
+        let spreading = LabelSpreading(all, labels: labels, sources: sources, compute: compute)
+        var best: (share: Float, loss: Double, table: [Float]) = (0, .infinity, all)
         for share in shares {
             let spread = share > 0 ? spreading.probabilities(share: share, known: known) : all
             var loss = 0.0
             for (row, label) in right.enumerated() {
                 guard let label else { continue }
-                loss -= log(Double(max(spread[table.count + row * labels + label], 1e-6)))
+                loss -= log(Double(max(spread[real.count + row * labels + label], 1e-6)))
             }
-            if loss < best.loss - 1e-9 { best = (share, loss, Array(spread.prefix(table.count))) }
+            if loss < best.loss - 1e-9 { best = (share, loss, spread) }
         }
         // Gold has its own label beside this; what the teacher says to it stays.
         let gold = known.count * labels
-        return (best.share, Array(table.prefix(gold)) + best.table.dropFirst(gold))
+        return (best.share, Array(real[..<gold] + best.table[gold..<real.count] + best.table.suffix(made.count)))
     }
 
     /// How much of a row's probabilities the rows like it may have.
