@@ -28,6 +28,25 @@ void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin,
     functions()->gemm(g, m_begin, m_end, n_begin, n_end, scratch);
 }
 
+bool uk_has_bf16_products(void) {
+#if defined(__x86_64__)
+    return uk_isa_active() == UK_ISA_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+void uk_gemm_bf16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+#if defined(__x86_64__)
+    if (uk_has_bf16_products()) {
+        uk_gemm_bf16_avx512(g, m_begin, m_end, n_begin, n_end, scratch);
+        return;
+    }
+#endif
+    (void)scratch;
+    uk_gemm_bf16_scalar(g, m_begin, m_end, n_begin, n_end);
+}
+
 void uk_rms_norm_forward(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse) {
     functions()->rms_norm_forward(x, w, rows, n, epsilon, y, inverse);
 }

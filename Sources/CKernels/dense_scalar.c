@@ -32,6 +32,28 @@ static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin,
     }
 }
 
+/// x as the nearest bfloat16, of two the even one; subnormal numbers become zero.
+static float bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if (x != x) return x;
+    bits = (bits & 0x7f800000) == 0 ? bits & 0x80000000 : (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+void uk_gemm_bf16_scalar(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end) {
+    for (size_t i = m_begin; i < m_end; i++) {
+        for (size_t j = n_begin; j < n_end; j++) {
+            float *c = g->c + i * g->c_row + j;
+            double sum = g->accumulate ? *c : 0;
+            for (size_t p = 0; p < g->k; p++)
+                sum += (double)bf16(g->a[i * g->a_row + p * g->a_column]) * bf16(g->b[p * g->b_row + j * g->b_column]);
+            *c = (float)sum;
+        }
+    }
+}
+
 // Eight sums side by side: less rounding error than one, and the compiler may use vectors.
 static float dot(const float *x, const float *y, size_t n) {
     float lanes[8] = {0};

@@ -15,7 +15,7 @@ extension Benchmark {
                 of which 2 work, a shared one of 192, tied; 28.0 M parameters. \
                 smollm2-135m: the shape of SmolLM2-135M, 134.5 M parameters. Weights are random. \
                 The share of the peak counts six operations a token and active parameter (four for those that are frozen), \
-                attention not included, against multiply-adds in registers alone; with --targets last it counts work that \
+                attention not included, against fp32 multiply-adds in registers alone; with --targets last it counts work that \
                 is not done.
                 """)
 
@@ -33,6 +33,7 @@ extension Benchmark {
         @Option(help: "Tokens of a sequence.") var length = 64
         @Option(help: "Tokens of a sequence with a target: all, or the last one, as in a task of labels.") var targets =
             Targets.all
+        @Flag(help: "Round the operands of products to bfloat16, on processors that multiply it.") var bf16 = false
         @Flag(help: "Compute activations again in the backward pass.") var recompute = false
         @Option(help: "How many updates to time; the median counts.") var updates = 10
         @Flag(help: "Print JSON.") var json = false
@@ -41,12 +42,16 @@ extension Benchmark {
             guard batch >= 1, length >= 2, updates >= 1, (0...1024).contains(threads) else {
                 throw ValidationError("--batch and --updates must be at least 1, --length at least 2.")
             }
+            guard !bf16 || Precision.bfloat16.isNative else {
+                throw ValidationError("--bf16: this processor does not multiply bfloat16 (AVX512-BF16).")
+            }
             guard (0...256).contains(lora), lora == 0 || model == .smolLM2 else {
                 throw ValidationError("--lora must be a rank from 1 to 256, with --model smollm2-135m.")
             }
         }
 
         private struct Figures: Encodable {
+            var precision: String
             var model: String
             var lora, threads, batch, length: Int
             var targets: String
@@ -58,6 +63,8 @@ extension Benchmark {
             var forecastMegabytes, grownMegabytes: Double
             var operationsPerSecond, peakOperationsPerSecond, shareOfPeak: Double
         }
+
+        private var precision: Precision { bf16 ? .bfloat16 : .float32 }
 
         private var shape: ModelConfiguration {
             switch model {
@@ -78,7 +85,7 @@ extension Benchmark {
             let c = shape
             let before = Self.peakMegabytes
             let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
-            let compute = Compute(pool: pool)
+            let compute = Compute(pool: pool, precision: precision)
             let parameters = Parameters(
                 TrainableDecoder.specifications(
                     c, adapterRank: lora == 0 ? nil : lora, trainsEmbedding: lora == 0))
@@ -119,7 +126,8 @@ extension Benchmark {
                 ? 6 * c.activeParameterCount : 4 * c.activeParameterCount + 6 * trained
             let perSecond = Double(batch * length) / times.median
             let figures = Figures(
-                model: model.rawValue, lora: lora, threads: pool.threadCount, batch: batch, length: length,
+                precision: precision.rawValue, model: model.rawValue, lora: lora, threads: pool.threadCount,
+                batch: batch, length: length,
                 targets: targets.rawValue, recompute: recompute,
                 instructionSet: String(cString: uk_isa_name(uk_isa_active())), parameters: c.parameterCount,
                 activeParameters: c.activeParameterCount, tokensPerSecond: perSecond,

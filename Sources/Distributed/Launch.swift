@@ -40,7 +40,7 @@ package enum Launch {
             defer { group.end() }
             if group.rank > 0 {
                 let pool = WorkerPool(threadCount: threads == 0 ? threadCount : threads)
-                return GradientWorker.run(group, compute: Compute(pool: pool))
+                return GradientWorker.run(group, pool: pool)
             }
             defer { GradientWorker.end(group) }
             try await main(group)

@@ -4,6 +4,19 @@ package import Tensors
 /// Memory of floats that a layer reads or writes.
 package typealias Floats = UnsafeMutablePointer<Float>
 
+/// What the operands of training's matrix products are rounded to; sums, weights, gradients and what an optimiser keeps are
+/// fp32 with either (mixed precision, Micikevicius et al., arXiv 1710.03740; Kalamkar et al., arXiv 1905.12322).
+public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
+    case float32 = "fp32"
+    case bfloat16 = "bf16"
+
+    /// The fastest on this processor: bfloat16 where it multiplies that (AVX512-BF16).
+    public static var fastest: Precision { bfloat16.isNative ? .bfloat16 : .float32 }
+
+    /// Whether this processor multiplies it.
+    public var isNative: Bool { self == .float32 || uk_has_bf16_products() }
+}
+
 /// Runs training's matrix products and row-wise work on a worker pool.
 ///
 /// Results do not depend on the number of threads, bit for bit: products are split along rows and columns only, never
@@ -11,18 +24,24 @@ package typealias Floats = UnsafeMutablePointer<Float>
 package final class Compute {
     /// The threads.
     package let pool: WorkerPool
+    /// Of the products that don't say otherwise.
+    package let precision: Precision
     private let scratch: [FloatBuffer]
     private let attentionScratch: [ScratchBuffer]
     private let sums = ScratchBuffer()
 
-    package init(pool: WorkerPool) {
+    package init(pool: WorkerPool, precision: Precision = .float32) {
         self.pool = pool
+        self.precision = precision
         scratch = (0..<pool.threadCount).map { _ in FloatBuffer(count: uk_gemm_scratch()) }
         attentionScratch = (0..<pool.threadCount).map { _ in ScratchBuffer() }
     }
 
     /// Runs independent products together: one fork and join for all of them.
-    package func run(_ products: [uk_gemm]) {
+    ///
+    /// - Parameter precision: nil: that of this object.
+    package func run(_ products: [uk_gemm], precision: Precision? = nil) {
+        let multiply = (precision ?? self.precision) == .float32 ? uk_gemm_f32 : uk_gemm_bf16
         var pieces: [(product: Int, m: Range<Int>, n: Range<Int>)] = []
         let work = products.reduce(0) { $0 + $1.m * $1.n * $1.k }
         // One piece of at least half a million multiply-adds, at most three pieces a thread in all.
@@ -42,7 +61,7 @@ package final class Compute {
         let execute = { (piece: Int, thread: Int) in
             let (product, m, n) = pieces[order[piece]]
             withUnsafePointer(to: products[product]) {
-                uk_gemm_f32($0, m.lowerBound, m.upperBound, n.lowerBound, n.upperBound, self.scratch[thread].base)
+                multiply($0, m.lowerBound, m.upperBound, n.lowerBound, n.upperBound, self.scratch[thread].base)
             }
         }
         if pieces.count == 1 { execute(0, 0) } else { pool.run(pieces.count, execute) }

@@ -15,11 +15,13 @@ struct DenseTests {
 
     /// One product in the orientation asked for, cut at `cut` along m or n.
     private func product(
-        _ isa: uk_isa, m: Int, n: Int, k: Int, a: [Float], b: [Float], c: [Float], aTransposed: Bool, bTransposed: Bool,
+        _ isa: uk_isa, bfloat16: Bool = false, m: Int, n: Int, k: Int, a: [Float], b: [Float], c: [Float],
+        aTransposed: Bool, bTransposed: Bool,
         accumulate: Bool, cut: (m: Int, n: Int) = (0, 0)
     ) -> [Float] {
         var c = c
         let scratch = AlignedBytes(uk_gemm_scratch() * 4)
+        let multiply = bfloat16 ? uk_gemm_bf16 : uk_gemm_f32
         InstructionSets.using(isa) {
             a.withUnsafeBufferPointer { a in
                 b.withUnsafeBufferPointer { b in
@@ -31,7 +33,7 @@ struct DenseTests {
                         let floats = scratch.base.assumingMemoryBound(to: Float.self)
                         for rows in [0..<cut.m, cut.m..<m] {
                             for columns in [0..<cut.n, cut.n..<n] where !rows.isEmpty && !columns.isEmpty {
-                                uk_gemm_f32(
+                                multiply(
                                     &g, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, floats
                                 )
                             }
@@ -61,6 +63,43 @@ struct DenseTests {
                 expectClose(whole, run(UK_ISA_SCALAR), 1e-4, "[\(m), \(n), \(k)] \(variant)")
                 // A cut anywhere changes nothing, bit for bit.
                 #expect(run(isa, (m / 3, n / 2)) == whole, "[\(m), \(n), \(k)] \(variant), cut")
+            }
+        }
+    }
+
+    /// Against a sum in double precision of operands that were rounded here.
+    @Test(arguments: InstructionSets.supported) func productsOfBFloat16(_ isa: uk_isa) {
+        func rounded(_ x: Float) -> Double {
+            let spacing = Double(Float(sign: .plus, exponent: x.exponent, significand: 1)) / 128
+            return x.isNormal ? (Double(x) / spacing).rounded(.toNearestOrEven) * spacing : 0
+        }
+        var random = TestRandom(5)
+        let shapes = [
+            (1, 1, 1), (3, 17, 5), (12, 32, 8), (13, 33, 384), (25, 300, 7), (64, 64, 385), (31, 257, 1001), (2, 8, 0),
+        ]
+        for (m, n, k) in shapes {
+            var (a, b, c) = (random.floats(max(m * k, 1)), random.floats(max(k * n, 1)), random.floats(m * n))
+            // Half-way between two bfloat16, a subnormal number, and one that rounds up to the next power of two.
+            a[0] = 1.0078125 + 0.00390625
+            b[0] = 1 - 0x1p-10
+            if k > 2 { (a[1], b[1], c[0]) = (1e-40, 0, 0) }
+            for variant in 0..<8 {
+                let (aT, bT, accumulate) = (variant & 1 != 0, variant & 2 != 0, variant & 4 != 0)
+                func run(_ cut: (Int, Int) = (0, 0)) -> [Float] {
+                    product(
+                        isa, bfloat16: true, m: m, n: n, k: k, a: a, b: b, c: c, aTransposed: aT, bTransposed: bT,
+                        accumulate: accumulate, cut: cut)
+                }
+                let (left, right) = (a.map(rounded), b.map(rounded))
+                let expected = (0..<m * n).map { place -> Float in
+                    let (i, j) = place.quotientAndRemainder(dividingBy: n)
+                    var sum = accumulate ? Double(c[place]) : 0
+                    for p in 0..<k { sum += left[aT ? p * m + i : i * k + p] * right[bT ? j * k + p : p * n + j] }
+                    return Float(sum)
+                }
+                let whole = run()
+                expectClose(whole, expected, 2e-5, "[\(m), \(n), \(k)] \(variant)")
+                #expect(run((m / 3, n / 2)) == whole, "[\(m), \(n), \(k)] \(variant), cut")
             }
         }
     }

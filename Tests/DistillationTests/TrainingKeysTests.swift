@@ -52,6 +52,27 @@ struct TrainingKeysTests {
         #expect("\(none.map { "\($0)" } ?? "")".contains("'training.patience' must be"))
     }
 
+    @Test func precisionIsReadAndReachesTheTrainer() async throws {
+        func weights(_ training: String) async throws -> Data {
+            let folder = try folder("{epochs: 1, batch: 8, rate: 1e-2\(training)}")
+            let outcome = try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Silent())
+                .run()
+            return try Data(contentsOf: outcome.package.appendingPathComponent("model.safetensors"))
+        }
+        let exact = try await weights(", precision: fp32")
+        let left = try await weights(", precision: auto")
+        #expect(try await weights("") == left)
+        #expect((left == exact) == !Precision.bfloat16.isNative)
+        if Precision.bfloat16.isNative {
+            #expect(try await weights(", precision: bf16") == left)
+        } else {
+            let error = await #expect(throws: TaskError.self) { try await weights(", precision: bf16") }
+            #expect("\(error.map { "\($0)" } ?? "")".contains("which this processor does not multiply"))
+        }
+        let error = await #expect(throws: TaskError.self) { try await weights(", precision: fp8") }
+        #expect("\(error.map { "\($0)" } ?? "")".contains("expected one of: fp32, bf16"))
+    }
+
     /// Micro-batches change the order of sums alone; patience ends a training that gets worse on validation rows, here
     /// rows that say the opposite.
     @Test func microBatchesAndPatienceReachTheTrainer() async throws {

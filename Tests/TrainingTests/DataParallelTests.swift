@@ -106,6 +106,7 @@ struct DataParallelTests {
     /// Trains a small decoder with so many processes.
     private func train(
         processes: Int, microBatch: Int = 0, balance: Float = 1e-2, adapters: Bool = false, checkpoint: URL? = nil,
+        precision: Precision = .float32,
         data: [TrainingSequence] = TinyDecoder.copies(40)
     ) throws -> (weights: [Float], record: TrainingRecord) {
         let c = adapters ? TinyDecoder.dense() : TinyDecoder.experts()
@@ -114,7 +115,7 @@ struct DataParallelTests {
         let done = DispatchGroup()
         for member in members.dropFirst() {
             DispatchQueue(label: "rank \(member.rank)").async(group: done) {
-                GradientWorker.run(member, compute: Compute(pool: WorkerPool(threadCount: 1)))
+                GradientWorker.run(member, pool: WorkerPool(threadCount: 1))
             }
         }
         var options = TrainingOptions()
@@ -127,7 +128,8 @@ struct DataParallelTests {
         options.validationInterval = 4
         let parameters = TinyDecoder.parameters(c, adapterRank: adapters ? 2 : nil)
         let trainer = try Trainer(
-            model: TinyDecoder.decoder(c, parameters), data: data, validation: TinyDecoder.copies(4, seed: 5),
+            model: TinyDecoder.decoder(c, parameters, precision: precision), data: data,
+            validation: TinyDecoder.copies(4, seed: 5),
             options: options, checkpoint: checkpoint, key: "k", group: processes > 1 ? members[0] : nil)
         #expect(try trainer.run())
         if processes > 1 { GradientWorker.end(members[0]) }
@@ -159,6 +161,15 @@ struct DataParallelTests {
         let two = try train(processes: 2)
         #expect(distance(one.weights, two.weights) < 2e-5)
         #expect(distance(one.weights, try train(processes: 1, balance: 0).weights) > 2e-5)
+    }
+
+    @Test func precisionIsThatOfRankZero() throws {
+        func norm(_ processes: Int, _ precision: Precision) throws -> Double {
+            try train(processes: processes, balance: 0, precision: precision).record.points[0].gradientNorm
+        }
+        let one = try norm(1, .bfloat16)
+        #expect(abs(try norm(2, .bfloat16) - one) < 1e-5)
+        #expect(abs(try norm(1, .float32) - one) > 1e-4)
     }
 
     @Test func theSameProcessesGiveTheSameBits() throws {

@@ -25,10 +25,11 @@ struct PassTests {
     }
 
     private func run(
-        _ shape: Shape, _ sequences: [TrainingSequence], set: (TrainableDecoder) -> Void = { _ in }
+        _ shape: Shape, _ sequences: [TrainingSequence], threads: Int = 2, precision: Precision = .float32,
+        set: (TrainableDecoder) -> Void = { _ in }
     ) -> (result: TrainableDecoder.PassResult, gradients: [Float]) {
         let parameters = shape.parameters()
-        let decoder = TinyDecoder.decoder(shape.configuration, parameters)
+        let decoder = TinyDecoder.decoder(shape.configuration, parameters, threads: threads, precision: precision)
         set(decoder)
         let result = decoder.run(TrainingBatch(sequences), backward: true)
         // A second pass finds memory that is not zero.
@@ -83,5 +84,16 @@ struct PassTests {
         #expect(kept.result.loss.loss == again.result.loss.loss && kept.result.balance == again.result.balance)
         #expect(kept.result.loads == again.result.loads)
         #expect(kept.gradients == again.gradients)
+    }
+
+    @Test(arguments: Shape.allCases) func bfloat16IsNearFloat32(_ shape: Shape) {
+        let exact = run(shape, mixed)
+        let rounded = run(shape, mixed, precision: .bfloat16)
+        #expect(rounded.gradients != exact.gradients)
+        #expect(abs(rounded.result.loss.loss - exact.result.loss.loss) < 0.01 * exact.result.loss.loss)
+        func length(_ x: [Float]) -> Double { x.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot() }
+        let difference = length(zip(rounded.gradients, exact.gradients).map { $0 - $1 })
+        #expect(difference < 0.03 * length(exact.gradients), "\(difference / length(exact.gradients))")
+        #expect(run(shape, mixed, threads: 1, precision: .bfloat16).gradients == rounded.gradients)
     }
 }

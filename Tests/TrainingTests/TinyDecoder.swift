@@ -32,9 +32,12 @@ enum TinyDecoder {
         return parameters
     }
 
-    static func decoder(_ c: ModelConfiguration, _ parameters: Parameters, threads: Int = 2) -> TrainableDecoder {
+    static func decoder(
+        _ c: ModelConfiguration, _ parameters: Parameters, threads: Int = 2, precision: Precision = .float32
+    ) -> TrainableDecoder {
         TrainableDecoder(
-            c, parameters: parameters, contextLength: 64, compute: Compute(pool: WorkerPool(threadCount: threads)))
+            c, parameters: parameters, contextLength: 64,
+            compute: Compute(pool: WorkerPool(threadCount: threads), precision: precision))
     }
 
     /// Sequences whose answer repeats their first tokens.

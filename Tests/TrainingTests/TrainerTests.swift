@@ -23,17 +23,19 @@ struct TrainerTests {
     }
 
     private func trainer(
-        _ parameters: Parameters, checkpoint: URL? = nil, epochs: Double = 4, observer: (any TrainingObserver)? = nil
+        _ parameters: Parameters, precision: Precision = .float32, checkpoint: URL? = nil, epochs: Double = 4,
+        observer: (any TrainingObserver)? = nil
     ) throws -> Trainer {
         try Trainer(
-            model: TinyDecoder.decoder(TinyDecoder.experts(), parameters), data: TinyDecoder.copies(40),
+            model: TinyDecoder.decoder(TinyDecoder.experts(), parameters, precision: precision),
+            data: TinyDecoder.copies(40),
             validation: TinyDecoder.copies(8, seed: 77), options: options(epochs: epochs), checkpoint: checkpoint,
             key: "k", observer: observer)
     }
 
-    @Test func itLearnsToCopy() throws {
+    @Test(arguments: Precision.allCases) func itLearnsToCopy(_ precision: Precision) throws {
         let parameters = TinyDecoder.parameters(TinyDecoder.experts())
-        let trainer = try trainer(parameters, epochs: 60)
+        let trainer = try trainer(parameters, precision: precision, epochs: 60)
         #expect(try trainer.run())
         let points = trainer.record.points
         #expect(points[points.count - 1].answerLoss < 0.3)

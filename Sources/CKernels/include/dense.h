@@ -27,6 +27,11 @@ size_t uk_gemm_scratch(void);
 /// c[i, j] (+)= Σ_p a[i, p] · b[p, j] for rows i in m_begin ..< m_end and columns j in n_begin ..< n_end.
 /// k = 0 gives zero (or leaves c when accumulating).
 void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
+/// Whether the instruction set in use multiplies bfloat16 (AVX512-BF16).
+bool uk_has_bf16_products(void);
+/// uk_gemm_f32 with a and b rounded to bfloat16 (to nearest even; subnormal numbers count as zero) and sums in fp32. Where the
+/// instruction set in use does not multiply them a scalar twin does, for tests: that is slow.
+void uk_gemm_bf16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
 
 /// Row by row: y = x · inverse · w with inverse = 1 / sqrt(mean(x²) + epsilon), which is kept in inverse[rows].
 void uk_rms_norm_forward(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse);

@@ -110,6 +110,7 @@ extension TaskRun {
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
             $0.add("minutes", minutes ?? 0)
+            if let precision = task.training.precision { $0.add("precision", precision.rawValue) }
             if let labels { $0.add("labels", labels) }
         }
         return try await stage(
@@ -120,7 +121,7 @@ extension TaskRun {
             let dense = try DenseModel(source, origins: start.origins)
             let adapter = TeacherAdapter(
                 vocabulary: vocabulary, adaptation: adaptation, seed: UInt64(seed),
-                recompute: task.training.recompute ?? false, compute: compute)
+                recompute: task.training.recompute ?? false, compute: trainingCompute)
             let lesson = try lesson(adapter)
             func trainer(_ epochs: Double, checkpoint: URL?, observer: (any TrainingObserver)?) throws -> Trainer {
                 try adapter.trainer(

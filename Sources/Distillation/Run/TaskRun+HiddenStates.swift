@@ -24,7 +24,7 @@ extension TaskRun {
                 let decoder =
                     try teacher
                     ?? DenseModel(try GGUFModel(path: workspace.url(of: adapted.file).path), origins: nil)
-                    .reader(longest: rows.map(\.tokens.count).max() ?? 1, compute: compute)
+                    .reader(longest: rows.map(\.tokens.count).max() ?? 1, compute: trainingCompute)
                 teacher = decoder
                 return Self.directions(part, decoder)
             }

@@ -50,7 +50,7 @@ extension TaskRun {
             func makeTraining(_ source: any WeightSource, origins: [[Int32]]?) throws -> StudentTraining {
                 try StudentTraining(
                     task, data: data, material: material, vocabulary: vocabulary, source: source, origins: origins,
-                    compute: compute)
+                    compute: trainingCompute)
             }
             var training = try makeTraining(source, origins: adapted == nil ? vocabulary.origins : nil)
             var share = 1.0
@@ -63,7 +63,8 @@ extension TaskRun {
                 share -= Self.halfwayShare
             }
             let plan = try await workspace.stage("plan", key: key) { try training.plan() }
-            observer.note(training.description(plan))
+            let precision = trainingCompute.precision == .bfloat16 ? "; products in bf16" : ""
+            observer.note(training.description(plan) + precision)
             let configuration = try training.configuration(plan)
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let weights = Parameters(TrainableDecoder.specifications(configuration))

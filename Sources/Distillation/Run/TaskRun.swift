@@ -27,6 +27,8 @@ public final class TaskRun {
     let observer: any RunObserver
     let pool: WorkerPool
     let compute: Compute
+    /// Of training.
+    let trainingCompute: Compute
     let workspace: Workspace
     let store = ModelStore()
     private var stageNumber = 0
@@ -50,6 +52,9 @@ public final class TaskRun {
         self.observer = observer
         pool = options.threads == 0 ? WorkerPool() : WorkerPool(threadCount: options.threads)
         compute = Compute(pool: pool)
+        // Processes of a group may run on unlike machines.
+        let precision = task.training.precision ?? (options.group == nil ? .fastest : .float32)
+        trainingCompute = Compute(pool: pool, precision: precision)
         workspace = try Workspace(folder: folder)
         isShared = task.teacher != nil && task.teacher == task.student.base
     }

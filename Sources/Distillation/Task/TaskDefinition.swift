@@ -82,6 +82,8 @@ public struct TaskDefinition: Sendable, Hashable, Codable {
         public var schedule: Schedule?
         /// Whether activations are computed again instead of kept: less memory, the same student. nil: no.
         public var recompute: Bool?
+        /// What products are rounded to, the teacher's adapting included; nil: left to the program.
+        public var precision: Precision?
         /// Rows of a forward and backward pass, whose gradients are added until the batch is whole; nil: all of it.
         public var microBatch: Int?
         /// Validations in a row without a better loss after which training ends; nil: it never ends early.

@@ -75,7 +75,7 @@ extension TaskDefinition {
 extension TaskReader {
     static let trainingKeys = [
         "epochs", "batch", "rate", "seed", "minutes", "optimizer", "schedule", "loss", "balance", "label_smoothing",
-        "averaging", "hidden", "on_policy", "preference", "recompute", "router", "micro_batch", "patience",
+        "averaging", "hidden", "on_policy", "preference", "precision", "recompute", "router", "micro_batch", "patience",
     ]
 
     /// `training`, checked.
@@ -91,6 +91,7 @@ extension TaskReader {
             schedule: try section?.choice("schedule", TaskDefinition.Schedule.self),
             recompute: try section?.boolean("recompute"))
         guard let section else { return result }
+        result.precision = try precision(section)
         if section.node("rate")?.scalar?.string == "auto" { result.findsRate = true }
         result.loss = try loss(section)
         if let hidden = try section.number("hidden", 0...100), hidden > 0 { result.hidden = hidden }
@@ -111,6 +112,14 @@ extension TaskReader {
             }
         }
         return result
+    }
+
+    private func precision(_ training: Section) throws -> Precision? {
+        let precision = try training.automatic("precision") { try $0.choice($1, Precision.self) }
+        if let precision, !precision.isNative, let node = training.node("precision") {
+            throw error(node, "'training.precision' is '\(precision.rawValue)', which this processor does not multiply")
+        }
+        return precision
     }
 
     /// A loss and phases for which the teacher reads the student's tokens need one that can.

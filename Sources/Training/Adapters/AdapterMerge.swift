@@ -26,11 +26,10 @@ extension Parameters {
             let scaled = FloatBuffer(array(b.name))
             uk_scale(scaled.base, output * rank, scale)
             // Fused projections lie side by side: one product covers q, k and v, or gate and up.
-            compute.run([
-                uk_gemm(
-                    m: output, n: input, k: rank, a: scaled.base, a_row: rank, a_column: 1, b: value(a.name),
-                    b_row: input, b_column: 1, c: value(p + first), c_row: input, accumulate: true)
-            ])
+            let product = uk_gemm(
+                m: output, n: input, k: rank, a: scaled.base, a_row: rank, a_column: 1, b: value(a.name),
+                b_row: input, b_column: 1, c: value(p + first), c_row: input, accumulate: true)
+            compute.run([product], precision: .float32)
         }
     }
 

@@ -33,6 +33,7 @@ final class DataParallel {
         var z: Float
         var labelSmoothing: Float
         var recompute: Bool
+        var precision: Precision
     }
 
     private let group: any ProcessGroup
@@ -63,7 +64,8 @@ final class DataParallel {
         let description = ModelDescription(
             configuration: model.configuration, specifications: model.parameters.entries.map(\.specification),
             adapterScale: model.adapterScale, contextLength: model.contextLength, balance: model.balanceCoefficient,
-            z: model.zCoefficient, labelSmoothing: model.labelSmoothing, recompute: model.recompute)
+            z: model.zCoefficient, labelSmoothing: model.labelSmoothing, recompute: model.recompute,
+            precision: model.compute.precision)
         guard let json = try? JSONEncoder().encode(description) else {
             preconditionFailure("DataParallel: a model's shape has numbers that are not finite")
         }

@@ -1,10 +1,10 @@
 internal import Foundation
-internal import Tensors
+package import Tensors
 
 /// What a process other than rank 0 does in a data-parallel training: it computes gradients of its share.
 package enum GradientWorker {
     /// Works until rank 0 says that there is nothing more.
-    package static func run(_ group: any ProcessGroup, compute: Compute) {
+    package static func run(_ group: any ProcessGroup, pool: WorkerPool) {
         var model: TrainableDecoder?
         while true {
             let message = group.announce([])
@@ -12,7 +12,7 @@ package enum GradientWorker {
             case .model:
                 // The last model's memory is given back first.
                 model = nil
-                let new = decoder(message.dropFirst(), compute: compute)
+                let new = decoder(message.dropFirst(), pool: pool)
                 group.broadcast(new.parameters.values.base, count: new.parameters.values.count)
                 model = new
             case .gradients:
@@ -32,13 +32,14 @@ package enum GradientWorker {
         _ = group.announce([DataParallel.Message.end.rawValue])
     }
 
-    private static func decoder(_ json: ArraySlice<UInt8>, compute: Compute) -> TrainableDecoder {
+    private static func decoder(_ json: ArraySlice<UInt8>, pool: WorkerPool) -> TrainableDecoder {
         guard let description = try? JSONDecoder().decode(DataParallel.ModelDescription.self, from: Data(json)) else {
             preconditionFailure("GradientWorker: rank 0 is another version of the program")
         }
         let decoder = TrainableDecoder(
             description.configuration, parameters: Parameters(description.specifications),
-            adapterScale: description.adapterScale, contextLength: description.contextLength, compute: compute)
+            adapterScale: description.adapterScale, contextLength: description.contextLength,
+            compute: Compute(pool: pool, precision: description.precision))
         decoder.balanceCoefficient = description.balance
         decoder.zCoefficient = description.z
         decoder.labelSmoothing = description.labelSmoothing

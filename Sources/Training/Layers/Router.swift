@@ -53,7 +53,10 @@ package struct Router {
     package func forward(
         x: Floats, tokens: Int, probabilities: Floats, lse: Floats, compute: Compute
     ) -> Saved {
-        compute.run([.forward(x: x, w: weight, y: probabilities, rows: tokens, input: width, output: experts)])
+        // Choices stay exact (selective precision, Fedus et al., arXiv 2101.03961).
+        compute.run(
+            [.forward(x: x, w: weight, y: probabilities, rows: tokens, input: width, output: experts)],
+            precision: .float32)
         var chosen = [Int32](repeating: 0, count: tokens * active)
         var weights = [Float](repeating: 0, count: tokens * active)
         chosen.withUnsafeMutableBufferPointer { chosen in
@@ -148,7 +151,7 @@ package struct Router {
             products.append(
                 .weightGradient(dy: work, x: x, dw: gradient, rows: tokens, input: width, output: experts))
         }
-        compute.run(products)
+        compute.run(products, precision: .float32)
         extra.entropy /= Double(max(tokens, 1))
         return extra
     }
