@@ -82,7 +82,7 @@ struct DenseTests {
             // Half-way between two bfloat16, a subnormal number, and one that rounds up to the next power of two.
             a[0] = 1.0078125 + 0.00390625
             b[0] = 1 - 0x1p-10
-            if k > 2 { (a[1], b[1], c[0]) = (1e-40, 0, 0) }
+            if k > 2 { (a[1], b[1], c[0]) = (.leastNormalMagnitude / 2, 0, 0) }
             for variant in 0..<8 {
                 let (aT, bT, accumulate) = (variant & 1 != 0, variant & 2 != 0, variant & 4 != 0)
                 func run(_ cut: (Int, Int) = (0, 0)) -> [Float] {
