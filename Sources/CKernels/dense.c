@@ -2,6 +2,7 @@
 #include "dense.h"
 #include "dense_internal.h"
 #include "isa.h"
+#include <string.h>
 
 static const uk_dense_functions *functions(void) {
     switch (uk_isa_active()) {
@@ -24,7 +25,16 @@ size_t uk_gemm_scratch(void) {
     return UK_GEMM_SCRATCH;
 }
 
+/// Whether there is nothing to add up: what is not accumulated is then zero.
+static bool is_empty(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end) {
+    if (g->k > 0) return false;
+    if (!g->accumulate)
+        for (size_t i = m_begin; i < m_end; i++) memset(g->c + i * g->c_row + n_begin, 0, (n_end - n_begin) * sizeof(float));
+    return true;
+}
+
 void uk_gemm_f32(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    if (is_empty(g, m_begin, m_end, n_begin, n_end)) return;
     functions()->gemm(g, m_begin, m_end, n_begin, n_end, scratch);
 }
 
@@ -37,6 +47,7 @@ bool uk_has_bf16_products(void) {
 }
 
 void uk_gemm_bf16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    if (is_empty(g, m_begin, m_end, n_begin, n_end)) return;
 #if defined(__x86_64__)
     if (uk_has_bf16_products()) {
         uk_gemm_bf16_avx512(g, m_begin, m_end, n_begin, n_end, scratch);

@@ -13,6 +13,9 @@
 
 enum { BF16_K = UK_GEMM_SCRATCH_K, BF16_N = UK_GEMM_SCRATCH_N, BF16_PANEL = 32, BF16_ROWS = 12 };
 
+/// The first `count` of 16 lanes.
+UK_INLINE __mmask16 lanes_mask(size_t count) { return count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1); }
+
 UK_INLINE __m512 products_added(__m512 sum, __m512i pairs, __m512 b) {
     return _mm512_dpbf16_ps(sum, (__m512bh)pairs, (__m512bh)b);
 }
@@ -39,8 +42,7 @@ UK_INLINE void bf16_tile(const size_t rows, const int half, size_t pairs, const 
         a += a_pair;
         b += BF16_PANEL;
     }
-    const __mmask16 first = columns >= 16 ? 0xffff : (__mmask16)((1u << columns) - 1);
-    const __mmask16 second = columns >= 32 ? 0xffff : columns > 16 ? (__mmask16)((1u << (columns - 16)) - 1) : 0;
+    const __mmask16 first = lanes_mask(columns), second = columns > 16 ? lanes_mask(columns - 16) : 0;
 #pragma clang loop unroll(full)
     for (size_t i = 0; i < rows; i++) {
         float *row = c + i * c_row;
@@ -64,9 +66,6 @@ static void bf16_rows(size_t rows, size_t pairs, const uint32_t *a, size_t a_row
     }
 #undef UK_ROWS
 }
-
-/// The first `count` of 16 lanes.
-UK_INLINE __mmask16 lanes_mask(size_t count) { return count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1); }
 
 /// Pairs of neighbours in one row: of 32 floats, of which there are `count`; zeros behind them.
 UK_INLINE __m512i pairs_along(const float *x, size_t count) {
@@ -133,16 +132,10 @@ static void bf16_pack_columns(const float *a, size_t a_column, size_t k, size_t 
 }
 
 void uk_gemm_bf16_avx512(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
-    if (g->k == 0) {
-        if (g->accumulate) return;
-        for (size_t i = m_begin; i < m_end; i++) memset(g->c + i * g->c_row + n_begin, 0, (n_end - n_begin) * sizeof(float));
-        return;
-    }
     // Rows of a tile of a, rounded up to what one store writes.
     enum { STRIDE = BF16_K / 2 + 16 };
     uint32_t *tile = (uint32_t *)(void *)(scratch + BF16_K / 2 * BF16_N);
-    // Blocks of k of about equal length.
-    const size_t blocks = (g->k + BF16_K - 1) / BF16_K, step = ((g->k + blocks - 1) / blocks + 7) / 8 * 8;
+    const size_t step = uk_gemm_step(g->k);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
         const size_t k = g->k - p0 < step ? g->k - p0 : step, pairs = (k + 1) / 2;
         const int adds = g->accumulate || p0 > 0;

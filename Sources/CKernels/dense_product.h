@@ -117,14 +117,8 @@ static void gemm_pack_tile(const float *a, size_t a_column, size_t k, size_t row
 }
 
 static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
-    if (g->k == 0) {
-        if (g->accumulate) return;
-        for (size_t i = m_begin; i < m_end; i++) memset(g->c + i * g->c_row + n_begin, 0, (n_end - n_begin) * sizeof(float));
-        return;
-    }
     float *tile = scratch + GEMM_K * GEMM_N;
-    // Blocks of k of about equal length.
-    const size_t blocks = (g->k + GEMM_K - 1) / GEMM_K, step = ((g->k + blocks - 1) / blocks + 7) / 8 * 8;
+    const size_t step = uk_gemm_step(g->k);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
         const size_t k = g->k - p0 < step ? g->k - p0 : step;
         const int adds = g->accumulate || p0 > 0;

@@ -3,7 +3,7 @@ internal import Foundation
 /// Joins what a model and a second opinion say to which label is right, as a logarithmic opinion pool (Heskes, NIPS 1997):
 /// the probabilities are multiplied with the exponential of the second opinion's scores. A model that is not sure enough of
 /// itself, or too sure, does not lose its say for it, as it would where probabilities are averaged.
-package struct LogarithmicPool: Codable, Hashable, Sendable {
+package struct LogarithmicPool: Equatable {
     /// What the second opinion's scores are multiplied with; 0: it doesn't help.
     package private(set) var weight = 0.0
 
@@ -55,7 +55,6 @@ package struct LogarithmicPool: Codable, Hashable, Sendable {
 
     /// Probabilities of the labels.
     package func probabilities(_ row: Row) -> [Float] {
-        guard weight != 0 else { return row.probabilities }
         let logits = zip(row.probabilities, row.scores).map {
             log(max(Double($0), Self.least)) + weight * Double($1)
         }
