@@ -88,6 +88,13 @@ struct WordAlignment: Sendable {
             shapeTotals[shape, default: 0] += 1
         }
 
+        /// Whether a word, or one of its shape, became this text.
+        func became(_ word: String, _ text: String) -> Bool {
+            if words[word]?[text] != nil { return true }
+            guard let shape = Self.shape(word) else { return false }
+            return shapes[shape]?[word == text ? Self.same : text] != nil
+        }
+
         /// The word with all letters and all digits alike; nil for words without digits.
         static func shape(_ word: String) -> String? {
             guard word.contains(where: \.isNumber) else { return nil }

@@ -1,10 +1,10 @@
 package import Tensors
 
 /// Writes words of an input in another way that the same answer belongs to: misspelt or cut short as words of the examples
-/// are, numbers with other digits.
+/// are, two in one as theirs are, numbers with other digits.
 ///
 /// For answers that are their inputs' words in order, put right. What is wrong with words is learnt from those that became
-/// another one with nearly the same letters.
+/// another one with nearly the same letters, or several.
 package struct SpellingNoise: Sendable {
     /// Share of the rows that are changed.
     static let share: Float = 0.5
@@ -19,6 +19,9 @@ package struct SpellingNoise: Sendable {
 
     private let alignment: WordAlignment
     private let edits: [LetterEdits]
+    private let joins: WordJoins
+    /// Of the words put right, those that were several.
+    private let joinShare: Float
 
     /// - Parameter lowercases: whether inputs are brought to lower case.
     /// - Returns: nil where answers are not their inputs' words in order, or hardly a word is misspelt.
@@ -27,6 +30,7 @@ package struct SpellingNoise: Sendable {
         let counts = alignment.counts
         var met = 0
         var steady = 0
+        var misspelt = 0
         var edits: [LetterEdits] = []
         for (word, texts) in counts.words.sorted(by: { $0.key < $1.key }) where !word.contains(where: \.isNumber) {
             met += counts.totals[word] ?? 0
@@ -34,10 +38,15 @@ package struct SpellingNoise: Sendable {
             guard let (text, count) = texts.first(where: { Self.isSteady(.init(word: word, text: $0.key), in: counts) })
             else { continue }
             steady += count
-            if text.allSatisfy(\.isLetter), let edit = LetterEdits(from: text, to: word) { edits.append(edit) }
+            if text.allSatisfy(\.isLetter), let edit = LetterEdits(from: text, to: word) {
+                edits.append(edit)
+                misspelt += count
+            }
         }
         guard Double(steady) >= Self.least * Double(max(1, met)), edits.count >= Self.fewest else { return nil }
         self.edits = edits
+        joins = WordJoins(counts)
+        joinShare = Float(joins.count) / Float(joins.count + misspelt)
     }
 
     /// The example's input with a word or two written in another way; nil where that can't be.
@@ -46,6 +55,10 @@ package struct SpellingNoise: Sendable {
         guard !pairs.isEmpty else { return nil }
         var isChanged = false
         for _ in 0..<Self.tries where !isChanged || random.below(Self.tries) == 0 {
+            if random.uniform() < joinShare {
+                if joins.join(&pairs, known: alignment.counts, random: &random) { isChanged = true }
+                continue
+            }
             let place = random.below(pairs.count)
             guard let word = rewriting(pairs[place], random: &random) else { continue }
             pairs[place].word = word
@@ -71,8 +84,10 @@ package struct SpellingNoise: Sendable {
     }
 
     /// Whether a word nearly always becomes this text, and not by chance: it has much of its letters, or was met more often.
+    /// A word that was never met and is copied was put in the place of another.
     private static func isSteady(_ pair: WordAlignment.Pair, in counts: WordAlignment.Counts) -> Bool {
         let (word, text) = (pair.word, pair.text)
+        if word == text, counts.totals[word] == nil { return true }
         guard !text.isEmpty, let seen = counts.words[word]?[text], let total = counts.totals[word],
             Double(seen) >= steady * Double(total), !word.contains(where: \.isNumber),
             !text.contains(where: { $0.isNumber || $0 == "<" })
