@@ -155,6 +155,7 @@ package final class Trainer {
         let rate = schedule.rate(index) * (record.rollbacks.last?.rateScale ?? 1)
         optimizer.update(rate: rate, norm: norm, clip: options.clip, compute: model.compute)
         record.steps += 1
+        record.precision = model.compute.precision
         record.tokens += tokens
         record.sequences += chosen.count
         adjustBias(pass.loads)

@@ -70,6 +70,8 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
     public var sequences = 0
     /// Seconds spent in updates, over all resumed parts; those that were rolled back don't count.
     public var seconds = 0.0
+    /// Of the products of the last update; nil in records of earlier versions.
+    public var precision: Precision?
 
     /// Whether training ended because validation stopped getting better.
     public var endedEarly = false
@@ -94,6 +96,7 @@ public struct TrainingRecord: Sendable, Hashable, Codable {
         tokens = try values.decode(Int.self, forKey: .tokens)
         sequences = try values.decode(Int.self, forKey: .sequences)
         seconds = try values.decode(Double.self, forKey: .seconds)
+        precision = try values.decodeIfPresent(Precision.self, forKey: .precision)
         endedEarly = try values.decodeIfPresent(Bool.self, forKey: .endedEarly) ?? false
         keptStep = try values.decodeIfPresent(Int.self, forKey: .keptStep)
     }

@@ -4,6 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 import Tokenizers
+import Training
 
 /// The whole loop on a base with drawn weights: what a run does, not how good it is.
 @Suite(.serialized)
@@ -261,6 +262,7 @@ struct TaskRunTests {
         #expect(after.data.first { $0.name == "synthetic" }?.rows == 15)
         #expect(after.data.first { $0.name == "train" }?.rows == before.data.first { $0.name == "train" }?.rows)
         #expect(after.trainingTokens > before.trainingTokens)
+        #expect(after.trainingPrecision == Precision.fastest.rawValue)
         #expect(try await run().run().didNothing)
     }
 

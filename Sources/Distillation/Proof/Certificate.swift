@@ -80,6 +80,8 @@ public struct Certificate: Sendable, Codable {
     public var threads: Int
     public var trainingSeconds: Double
     public var trainingTokens: Int
+    /// `fp32` or `bf16`, what the operands of the training's products were rounded to; nil in earlier certificates.
+    public var trainingPrecision: String?
     public var created: String
 
     public var ships: Bool { verdict == "ship" }

@@ -90,11 +90,12 @@ struct ReportPage {
             accuracies.append(
                 Chart.Curve(name: "validation", points: Array(zip(steps, record.validations.map(\.accuracy)))))
         }
+        let precision = record.precision.map { ", matrix products in \($0.rawValue)" } ?? ""
         return section(
             "Training",
             Chart.lines(losses, title: "Loss on the answers by update")
                 + HTML.note(
-                    "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds)).\(incidents)"
+                    "Cross-entropy in nats a token of the answer. \(record.steps) updates, \(Format.count(record.tokens)) tokens, \(Format.duration(record.seconds))\(precision).\(incidents)"
                 )
                 + Chart.lines(accuracies, title: "Right tokens by update", y: "accuracy", fall: false)
                 + HTML.note("Share of the answers’ tokens that are the most probable ones."))

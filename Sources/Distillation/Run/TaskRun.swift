@@ -242,7 +242,7 @@ public final class TaskRun {
     }
 
     /// Inputs made of parts and words of those there are.
-    private func varyInputs(_ count: Int) {
+    func varyInputs(_ count: Int) {
         guard count > 0 else { return }
         data.variants = InputVariation(
             data.train.map(\.input) + data.inputs, without: (data.test + data.validation).map(\.input)
