@@ -87,10 +87,26 @@ struct TeachingTests {
         let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 400_000)
         #expect(abs(middle * 6 * 18e6 * 400_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
         #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .text) == 8)
-        #expect(TrainingPlan.adaptationEpochs(rows: 5000, kind: .text) == 4)
+        #expect(TrainingPlan.adaptationEpochs(rows: 15_000, kind: .text) == 4)
         #expect(TrainingPlan.adaptationEpochs(rows: 50_000, kind: .text) == 3)
         #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .label) == 3)
         #expect(TrainingPlan.batch(rows: 1995, epochs: 2.8) == 16 && TrainingPlan.batch(rows: 9600, epochs: 10) == 32)
+    }
+
+    @Test func aTeacherAnswersWhatFitsTheTime() {
+        // 10 rows a second: 18,000 in half an hour, 900 in the minute and a half for labels of a run of ten minutes.
+        let open = LabelPlan(minutes: nil, answered: 3000, seconds: 300)
+        #expect(open.gold(of: 10_000) == 10_000)
+        #expect(open.inputs(of: 5000, gold: 10_000) == 5000)
+        #expect(open.inputs(of: 50_000, gold: 10_000) == 8000)
+        #expect(open.variants(of: 40_000, besides: 15_000) == 3000)
+        #expect(open.variants(of: 40_000, besides: 18_200) == 0)
+        let short = LabelPlan(minutes: 10, answered: 3000, seconds: 300)
+        #expect(short.gold(of: 10_000) == 900 && short.gold(of: 500) == 500)
+        // A few at least, whatever there is of gold.
+        #expect(short.inputs(of: 5000, gold: 900) == 200 && short.inputs(of: 50, gold: 900) == 50)
+        #expect(LabelPlan(minutes: nil, answered: 20, seconds: 0).inputs(of: 1_000_000, gold: 10) == 1_000_000)
+        #expect(LabelPlan(minutes: 1, answered: 1, seconds: 1e9).gold(of: 1000) == 200)
     }
 
     @Test func aLinearModelVotesOnlyWhereItHelps() {

@@ -44,7 +44,7 @@ package enum TrainingPlan {
 
     private static let adaptationLimits = 3.0...8
     /// Rows of texts a teacher is shown.
-    private static let textRows = 20_000
+    private static let textRows = 60_000
 
     /// Rows an update, and how many there are where updates are few.
     package static let batches = (usual: 32, small: 16)

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Inference
 internal import LanguageModels
+internal import Tensors
 internal import Training
 
 /// A local teacher that is fitted to the gold: its making, its own quality, its answers to the inputs.
@@ -43,7 +44,8 @@ extension TaskRun {
                 ) { try $0.lesson(data) })
         }
         guard adaptation.selfTraining > 0 else { return result }
-        let answers = try await label(result, vocabulary: vocabulary, inputs: data.inputs, title: "labels to fit it to")
+        let answers = try await label(
+            result, vocabulary: vocabulary, inputs: data.train.map(\.input) + data.inputs, title: "labels to fit it to")
         let labels = try trusted(
             answers, by: try calibration(of: answers, vocabulary: vocabulary), vocabulary: vocabulary)
         let material = try await material(labels, vocabulary: vocabulary, key: labels.key)
@@ -190,27 +192,33 @@ extension TaskRun {
         }
     }
 
-    /// The inputs that a teacher answers: all, or where the run's time is limited as many as fit a part of it.
+    /// The inputs that an adapted teacher answers: those of the gold, as many as fit the time drawn among them, and those
+    /// without. Where there is time left for labels, others are made of parts and words of these.
     ///
     /// - Parameter evaluation: tells how fast the teacher is.
-    func inputs(_ evaluation: SystemRun) -> [String] {
-        guard let fit = fitting(evaluation) else { return data.inputs }
-        return Array(data.inputs.prefix(max(200, fit)))
-    }
-
-    /// How many inputs can be answered in a part of the run's time; nil: it is not limited.
-    private func fitting(_ evaluation: SystemRun) -> Int? {
-        options.minutes.map { minutes in
-            let perSecond = Double(evaluation.answers.count) / max(evaluation.seconds, 1e-3)
-            return max(0, Int(minutes * 60 * 0.15 * perSecond) - data.train.count)
+    func inputsToLabel(_ evaluation: SystemRun) -> [String] {
+        let plan = LabelPlan(
+            minutes: options.minutes, answered: evaluation.answers.count, seconds: evaluation.seconds)
+        var gold = data.train.map(\.input)
+        let fit = plan.gold(of: gold.count)
+        if fit < gold.count {
+            observer.note("the teacher labels \(fit) of \(gold.count) rows of gold, which fit the time")
+            var random = RandomNumbers(seed: UInt64(task.training.seed))
+            gold = gold.indices.shuffled(using: &random).prefix(fit).sorted().map { gold[$0] }
         }
+        let inputs = data.inputs.prefix(plan.inputs(of: data.inputs.count, gold: gold.count))
+        if inputs.count < data.inputs.count {
+            observer.note("the teacher labels \(inputs.count) of \(data.inputs.count) inputs, which fit the time")
+        }
+        varyInputs(plan.variants(of: variedCount(besides: inputs.count), besides: gold.count + inputs.count))
+        return gold + inputs + data.variants
     }
 
-    /// What the adapted teachers together say to inputs, to those of the gold and to the validation rows'.
+    /// What the adapted teachers together say to inputs and to the validation rows'.
     func label(
         _ adapted: [Adapted], vocabulary: StudentVocabulary, inputs: [String], title: String = "teacher labels"
     ) async throws -> Labels {
-        let all = data.train.map(\.input) + inputs + data.validation.map(\.input)
+        let all = inputs + data.validation.map(\.input)
         let key = key("label") {
             for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("inputs", all)
@@ -240,14 +248,11 @@ extension TaskRun {
     /// How many inputs of labels are made of parts and words of others, for the same reason. No model writes them, so
     /// that only answering them takes time.
     ///
-    /// - Parameters:
-    ///   - evaluation: tells how fast the teacher is.
-    ///   - inputs: those that are answered in any case.
-    func variedCount(_ evaluation: SystemRun, besides inputs: Int) -> Int {
+    /// - Parameter inputs: those that are answered in any case.
+    private func variedCount(besides inputs: Int) -> Int {
         guard task.adaptation != nil, task.kind == .label else { return 0 }
         let most = min(Self.mostRows - data.train.count, Self.variedPerRow * data.train.count, rowsThatFit)
-        let wanted = task.varied ?? max(0, most - inputs)
-        return min(wanted, fitting(evaluation).map { max(0, $0 - inputs) } ?? .max)
+        return task.varied ?? max(0, most - inputs)
     }
 
     /// Rows as long as the gold's that are no more than is written and answered in minutes.

@@ -92,9 +92,8 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                let inputs = inputs(evaluation.run)
-                varyInputs(variedCount(evaluation.run, besides: inputs.count))
-                let answers = try await label(adapted, vocabulary: own, inputs: inputs + data.variants)
+                let answers = try await label(
+                    adapted, vocabulary: own, inputs: inputsToLabel(evaluation.run))
                 let calibration = try calibration(of: answers, vocabulary: own)
                 adaptedRun = calibrated(evaluation, by: calibration)
                 labels = try trusted(answers, by: calibration, vocabulary: own)
@@ -409,7 +408,8 @@ public final class TaskRun {
             costs: try adding(teacherCallsTo: verdict.costs), seed: task.training.seed,
             program: "understudy \(Self.version)",
             machine: Machine.description, threads: pool.threadCount, trainingSeconds: trained.record.seconds,
-            trainingTokens: trained.record.tokens, created: Date.now.formatted(.iso8601))
+            trainingTokens: trained.record.tokens, trainingPrecision: trained.record.precision?.rawValue,
+            created: Date.now.formatted(.iso8601))
         let package = task.folder.appendingPathComponent("student")
         let report = package.appendingPathComponent("report.html")
         let key = ContentKey.of { builder in
