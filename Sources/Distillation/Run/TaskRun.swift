@@ -19,7 +19,7 @@ public final class TaskRun {
     }
 
     /// Part of every key: changes when a stage does something else with the same input.
-    private static let revision = "17"
+    private static let revision = "18"
 
     let task: TaskDefinition
     private(set) var data: Dataset
