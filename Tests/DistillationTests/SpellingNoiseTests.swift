@@ -71,41 +71,52 @@ struct SpellingNoiseTests {
         }
     }
 
-    /// The examples leave out the space before and after a slash, between words too rarely to count, and nowhere else.
-    @Test func wordsAreJoinedAsTheExamplesJoinThem() throws {
-        var examples = Self.notes()
-        for (place, part) in Self.parts.enumerated() {
-            let other = Self.parts[(place + 1) % Self.parts.count]
-            examples.append(
-                Example(input: "check \(part) / \(other) 7", output: "check \(part) / \(other) number <num>"))
-            guard place % 2 == 0 else { continue }
-            examples.append(
-                Example(input: "check \(part)/ \(other) 8", output: "check \(part) / \(other) number <num>"))
-            examples.append(
-                Example(input: "check \(part) /\(other) 9", output: "check \(part) / \(other) number <num>"))
+    /// The examples leave out the space before and after a slash and before a number, between words too rarely to count.
+    private static func joinedNotes() -> [Example] {
+        var examples = notes()
+        for (place, part) in parts.enumerated() {
+            let other = parts[(place + 1) % parts.count]
+            let output = "check \(part) / \(other) number <num>"
+            let inputs = [
+                "check \(part) / \(other) no. 7", "check \(part)/ \(other) no. 8", "check \(part) /\(other) no. 9",
+                "check \(part) / \(other) no.\(place)",
+            ]
+            examples += inputs.prefix(place % 2 == 0 ? 4 : 1).map { Example(input: $0, output: output) }
         }
-        examples.append(Example(input: "check winchcable 9", output: "check winch cable number <num>"))
-        let noise = try #require(SpellingNoise(examples, lowercases: true))
+        return examples + [Example(input: "check winchcable no. 9", output: "check winch cable number <num>")]
+    }
+
+    @Test func wordsAreJoinedAsTheExamplesJoinThem() throws {
+        let noise = try #require(SpellingNoise(Self.joinedNotes(), lowercases: true))
         var random = RandomNumbers(seed: 7)
         var written: Set<String> = []
         let example = Example(
-            input: "check gauge / turbine rotor 5", output: "check gauge / turbine rotor number <num>")
+            input: "check gauge / turbine rotor no. 501", output: "check gauge / turbine rotor number <num>")
         for _ in 0..<400 {
-            if let input = noise.vary(example, random: &random) {
-                written.formUnion(input.split(separator: " ").map(String.init))
-            }
+            guard let input = noise.vary(example, random: &random) else { continue }
+            written.formUnion(input.split(separator: " ").map(String.init))
         }
-        #expect(written.isSuperset(of: ["gauge/", "/turbine"]), "\(written.sorted())")
-        #expect(written.allSatisfy { !$0.hasPrefix("check") || $0 == "check" }, "\(written.sorted())")
-        #expect(!written.contains("turbinerotor"))
+        #expect(written.isSuperset(of: ["gauge/", "/turbine", "no.501"]), "\(written.sorted())")
+        #expect(!written.contains("turbinerotor") && !written.contains { $0.hasPrefix("checkg") })
+    }
+
+    /// Words with digits are known by their shape.
+    @Test func whatIsKnownIsNotMadeByJoining() throws {
+        let examples = Self.joinedNotes() + [Example(input: "check no.501", output: "check <id>")]
+        let noise = try #require(SpellingNoise(examples, lowercases: true))
+        var random = RandomNumbers(seed: 8)
+        let example = Example(input: "check turbine no. 622", output: "check turbine number <num>")
+        for _ in 0..<400 {
+            #expect(noise.vary(example, random: &random)?.contains("no.6") != true)
+        }
     }
 
     @Test func theSameSeedGivesTheSameInputs() throws {
         var inputs: [[String?]] = []
         for _ in 0..<2 {
-            let noise = try Self.noise()
+            let noise = try #require(SpellingNoise(Self.joinedNotes(), lowercases: true))
             var random = RandomNumbers(seed: 5)
-            inputs.append(Self.notes().map { noise.vary($0, random: &random) })
+            inputs.append(Self.joinedNotes().map { noise.vary($0, random: &random) })
         }
         #expect(inputs[0] == inputs[1])
     }

@@ -86,27 +86,36 @@ struct TeachingTests {
         #expect(few == TrainingPlan.epochLimits.upperBound && many == TrainingPlan.epochLimits.lowerBound)
         let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 400_000)
         #expect(abs(middle * 6 * 18e6 * 400_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
-        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .text) == 8)
-        #expect(TrainingPlan.adaptationEpochs(rows: 15_000, kind: .text) == 4)
-        #expect(TrainingPlan.adaptationEpochs(rows: 50_000, kind: .text) == 3)
-        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .label) == 3)
+        func passes(_ rows: Int, _ kind: TaskDefinition.OutputKind = .text, misspells: Bool = false) -> Double {
+            TrainingPlan.adaptationEpochs(rows: rows, kind: kind, misspells: misspells)
+        }
+        #expect(passes(100) == 8 && passes(5000) == 4 && passes(50_000) == 3)
+        #expect(passes(100, misspells: true) == 8 && passes(15_000, misspells: true) == 4)
+        #expect(passes(100, .label) == 3)
         #expect(TrainingPlan.batch(rows: 1995, epochs: 2.8) == 16 && TrainingPlan.batch(rows: 9600, epochs: 10) == 32)
     }
 
     @Test func aTeacherAnswersWhatFitsTheTime() {
         // 10 rows a second: 18,000 in half an hour, 900 in the minute and a half for labels of a run of ten minutes.
-        let open = LabelPlan(minutes: nil, answered: 3000, seconds: 300)
-        #expect(open.gold(of: 10_000) == 10_000)
-        #expect(open.inputs(of: 5000, gold: 10_000) == 5000)
-        #expect(open.inputs(of: 50_000, gold: 10_000) == 8000)
-        #expect(open.variants(of: 40_000, besides: 15_000) == 3000)
-        #expect(open.variants(of: 40_000, besides: 18_200) == 0)
-        let short = LabelPlan(minutes: 10, answered: 3000, seconds: 300)
-        #expect(short.gold(of: 10_000) == 900 && short.gold(of: 500) == 500)
-        // A few at least, whatever there is of gold.
-        #expect(short.inputs(of: 5000, gold: 900) == 200 && short.inputs(of: 50, gold: 900) == 50)
-        #expect(LabelPlan(minutes: nil, answered: 20, seconds: 0).inputs(of: 1_000_000, gold: 10) == 1_000_000)
-        #expect(LabelPlan(minutes: 1, answered: 1, seconds: 1e9).gold(of: 1000) == 200)
+        func plan(
+            _ minutes: Double?, gold: Int, inputs: Int, validation: Int = 0, seconds: Double = 300
+        ) -> [Int] {
+            let plan = LabelPlan(
+                minutes: minutes, answered: 3000, seconds: seconds, gold: gold, inputs: inputs, validation: validation)
+            return [plan.gold, plan.inputs, plan.rest]
+        }
+        #expect(plan(nil, gold: 10_000, inputs: 5000) == [10_000, 5000, 3000])
+        #expect(plan(nil, gold: 10_000, inputs: 5000, validation: 1000) == [10_000, 5000, 2000])
+        #expect(plan(nil, gold: 10_000, inputs: 8000, validation: 1000) == [9000, 8000, 0])
+        // Of too many of both there are half each.
+        #expect(plan(nil, gold: 120_000, inputs: 50_000) == [9000, 9000, 0])
+        #expect(plan(nil, gold: 120_000, inputs: 0) == [18_000, 0, 0])
+        #expect(plan(nil, gold: 700, inputs: 50_000) == [700, 17_300, 0])
+        #expect(plan(10, gold: 500, inputs: 5000) == [450, 450, 0])
+        // A few of each at least.
+        #expect(plan(10, gold: 1000, inputs: 1000, seconds: 1e9) == [200, 200, 0])
+        #expect(plan(10, gold: 100, inputs: 50, validation: 1000) == [100, 50, 0])
+        #expect(plan(nil, gold: 10, inputs: 1_000_000, seconds: 0) == [10, 1_000_000, 998_999_990])
     }
 
     @Test func aLinearModelVotesOnlyWhereItHelps() {
@@ -122,8 +131,12 @@ struct TeachingTests {
             labels: labels, train: train, validation: held.map { ($0, [0.5, 0.5]) }, seed: 1)
         #expect(useless.pool.weight > 0.5)
         #expect(useless.pooled("money please", with: [0.5, 0.5])[0] > 0.6)
-        let gold = useless.pooled(train, with: train.map { _ in [0.5, 0.5] }, seed: 1)
-        #expect(zip(train, gold).allSatisfy { labels.firstIndex(of: $0.output)! == ($1[0] > $1[1] ? 0 : 1) })
+        // All rows of the gold are judged, or some: by what is known of all.
+        for rows in [train, Array(train.prefix(6))] {
+            let gold = useless.pooled(rows, of: train, with: rows.map { _ in [0.5, 0.5] }, seed: 1)
+            #expect(zip(rows, gold).allSatisfy { labels.firstIndex(of: $0.output)! == ($1[0] > $1[1] ? 0 : 1) })
+            #expect(gold.allSatisfy { max($0[0], $0[1]) > 0.6 })
+        }
         let sure = LabelVotes(
             labels: labels, train: train,
             validation: held.map { ($0, $0.output == "pay" ? [1, 0] : [0, 1]) }, seed: 1)

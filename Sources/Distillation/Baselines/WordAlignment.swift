@@ -88,6 +88,11 @@ struct WordAlignment: Sendable {
             shapeTotals[shape, default: 0] += 1
         }
 
+        /// Whether a word, or one of its shape, was met.
+        func knows(_ word: String) -> Bool {
+            totals[word] != nil || Self.shape(word).map { shapes[$0] != nil } == true
+        }
+
         /// Whether a word, or one of its shape, became this text.
         func became(_ word: String, _ text: String) -> Bool {
             if words[word]?[text] != nil { return true }

@@ -39,7 +39,7 @@ extension TaskRun {
                 try await fit(
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
                     from: start, vocabulary: vocabulary, adaptation,
-                    epochs: adaptation.epochs ?? TrainingPlan.adaptationEpochs(rows: data.train.count, kind: task.kind),
+                    epochs: adaptation.epochs ?? adaptationEpochs(vocabulary.format),
                     share: 0.3 / Double(count), isOpen: adaptation.epochs == nil, seed: task.training.seed + member
                 ) { try $0.lesson(data) })
         }
@@ -56,6 +56,12 @@ extension TaskRun {
                 labels: labels.key
             ) { _ in .init(rows: material.rows) }
         ]
+    }
+
+    private func adaptationEpochs(_ format: TaskFormat) -> Double {
+        TrainingPlan.adaptationEpochs(
+            rows: data.train.count, kind: task.kind,
+            misspells: task.kind == .text && SpellingNoise(data.train, lowercases: format.lowercases) != nil)
     }
 
     /// What is learnt from the gold and a teacher's labels.
@@ -192,26 +198,27 @@ extension TaskRun {
         }
     }
 
-    /// The inputs that an adapted teacher answers: those of the gold, as many as fit the time drawn among them, and those
-    /// without. Where there is time left for labels, others are made of parts and words of these.
+    /// Chooses the inputs that an adapted teacher answers: those of the gold and those without, all or as many of both as fit
+    /// the time; where there is more of it, others are made of parts and words of these.
     ///
     /// - Parameter evaluation: tells how fast the teacher is.
-    func inputsToLabel(_ evaluation: SystemRun) -> [String] {
+    func chooseInputs(_ evaluation: SystemRun) -> [String] {
         let plan = LabelPlan(
-            minutes: options.minutes, answered: evaluation.answers.count, seconds: evaluation.seconds)
-        var gold = data.train.map(\.input)
-        let fit = plan.gold(of: gold.count)
-        if fit < gold.count {
-            observer.note("the teacher labels \(fit) of \(gold.count) rows of gold, which fit the time")
-            var random = RandomNumbers(seed: UInt64(task.training.seed))
-            gold = gold.indices.shuffled(using: &random).prefix(fit).sorted().map { gold[$0] }
-        }
-        let inputs = data.inputs.prefix(plan.inputs(of: data.inputs.count, gold: gold.count))
-        if inputs.count < data.inputs.count {
-            observer.note("the teacher labels \(inputs.count) of \(data.inputs.count) inputs, which fit the time")
-        }
-        varyInputs(plan.variants(of: variedCount(besides: inputs.count), besides: gold.count + inputs.count))
+            minutes: options.minutes, answered: evaluation.answers.count, seconds: evaluation.seconds,
+            gold: data.train.count, inputs: data.inputs.count, validation: data.validation.count)
+        let gold = draw(plan.gold, of: data.train.map(\.input), "rows of gold")
+        let inputs = draw(plan.inputs, of: data.inputs, "inputs")
+        let wanted = variedCount(besides: inputs.count)
+        varyInputs(task.varied != nil && options.minutes == nil ? wanted : min(wanted, plan.rest))
         return gold + inputs + data.variants
+    }
+
+    /// So many of the inputs, in their order.
+    private func draw(_ count: Int, of inputs: [String], _ name: String) -> [String] {
+        guard count < inputs.count else { return inputs }
+        say("\(count) of \(inputs.count) \(name) are labelled by the teacher, which is what fits the time")
+        var random = RandomNumbers(seed: UInt64(task.training.seed))
+        return inputs.indices.shuffled(using: &random).prefix(count).sorted().map { inputs[$0] }
     }
 
     /// What the adapted teachers together say to inputs and to the validation rows'.

@@ -92,8 +92,8 @@ public final class TaskRun {
                 adapted = try await adapt(teacher, vocabulary: own, adaptation)
                 let evaluation = try await adaptedEvaluation(adapted, vocabulary: own)
                 if writtenCount > 0 { try await writeInputs(writtenCount) }
-                let answers = try await label(
-                    adapted, vocabulary: own, inputs: inputsToLabel(evaluation.run))
+                let inputs = chooseInputs(evaluation.run)
+                let answers = try await label(adapted, vocabulary: own, inputs: inputs)
                 let calibration = try calibration(of: answers, vocabulary: own)
                 adaptedRun = calibrated(evaluation, by: calibration)
                 labels = try trusted(answers, by: calibration, vocabulary: own)
@@ -237,7 +237,7 @@ public final class TaskRun {
             data.inputs.map(Dataset.normal))
         let new = inputs.filter { !known.contains(Dataset.normal($0)) }
         data.inputs += new
-        data.notes.append("\(new.count) of the inputs the teacher answers were written by \(task.student.base)")
+        data.notes.append("\(new.count) inputs for the teacher to answer were written by \(task.student.base)")
     }
 
     /// Inputs made of parts and words of those there are.
@@ -246,7 +246,11 @@ public final class TaskRun {
         data.variants = InputVariation(
             data.train.map(\.input) + data.inputs, without: (data.test + data.validation).map(\.input)
         ).write(count, seed: UInt64(task.training.seed))
-        let note = "\(data.variants.count) more inputs the teacher answers are made of parts and words of others"
+        say("\(data.variants.count) more inputs the teacher answers are made of parts and words of others")
+    }
+
+    /// Says something in the terminal and in the report.
+    func say(_ note: String) {
         observer.note(note)
         data.notes.append(note)
     }

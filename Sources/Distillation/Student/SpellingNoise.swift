@@ -84,7 +84,7 @@ package struct SpellingNoise: Sendable {
     }
 
     /// Whether a word nearly always becomes this text, and not by chance: it has much of its letters, or was met more often.
-    /// A word that was never met and is copied was put in the place of another.
+    /// A word that no example has is right where it is copied.
     private static func isSteady(_ pair: WordAlignment.Pair, in counts: WordAlignment.Counts) -> Bool {
         let (word, text) = (pair.word, pair.text)
         if word == text, counts.totals[word] == nil { return true }

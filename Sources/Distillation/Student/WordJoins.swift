@@ -67,15 +67,10 @@ struct WordJoins: Sendable {
     func join(
         _ pairs: inout [WordAlignment.Pair], known: WordAlignment.Counts, random: inout RandomNumbers
     ) -> Bool {
-        guard count > 0 else { return false }
-        var rest = random.below(count)
-        let drawn = boundaries.first {
-            rest -= $0.count
-            return rest < 0
-        }!.boundary
+        guard let drawn = draw(&random) else { return false }
         let places = pairs.indices.dropLast().filter {
-            Boundary(pairs[$0].word, pairs[$0 + 1].word) == drawn
-                && known.words[pairs[$0].word + pairs[$0 + 1].word] == nil
+            let joined = pairs[$0].word + pairs[$0 + 1].word
+            return Boundary(pairs[$0].word, pairs[$0 + 1].word) == drawn && !known.knows(joined)
         }
         guard !places.isEmpty else { return false }
         let place = places[random.below(places.count)]
@@ -83,5 +78,15 @@ struct WordJoins: Sendable {
         pairs[place].word += next.word
         pairs[place].text += " " + next.text
         return true
+    }
+
+    private func draw(_ random: inout RandomNumbers) -> Boundary? {
+        guard count > 0 else { return nil }
+        var rest = random.below(count)
+        for (boundary, count) in boundaries {
+            if rest < count { return boundary }
+            rest -= count
+        }
+        return nil
     }
 }

@@ -33,15 +33,19 @@ package struct LabelVotes {
         return pool.probabilities(.init(probabilities, linear.margins(input, labels: labels)))
     }
 
-    /// Probabilities of the labels for the gold itself, each row judged by a linear model fitted to the other folds.
-    package func pooled(_ gold: [Example], with probabilities: [[Float]], seed: UInt64) -> [[Float]] {
-        guard pool.weight > 0, gold.count >= Self.folds else { return probabilities }
+    /// Probabilities of the labels for rows of the gold, each judged by a linear model fitted to all of it but a fifth of
+    /// these rows.
+    package func pooled(
+        _ rows: [Example], of gold: [Example], with probabilities: [[Float]], seed: UInt64
+    ) -> [[Float]] {
+        guard pool.weight > 0, rows.count >= Self.folds else { return probabilities }
         var result = probabilities
         for fold in 0..<Self.folds {
-            let others = gold.indices.filter { $0 % Self.folds != fold }.map { gold[$0] }
-            let model = LinearClassifier(others, seed: seed)
-            for row in stride(from: fold, to: gold.count, by: Self.folds) {
-                let margins = model.margins(gold[row].input, labels: labels)
+            let judged = stride(from: fold, to: rows.count, by: Self.folds)
+            let inputs = Set(judged.map { rows[$0].input })
+            let model = LinearClassifier(gold.filter { !inputs.contains($0.input) }, seed: seed)
+            for row in judged {
+                let margins = model.margins(rows[row].input, labels: labels)
                 result[row] = pool.probabilities(.init(probabilities[row], margins))
             }
         }

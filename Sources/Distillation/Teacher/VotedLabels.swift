@@ -71,7 +71,7 @@ struct VotedLabels: Codable {
         let votes = LabelVotes(labels: question.labels, train: train, validation: question.validation, seed: seed)
         linearWeight = votes.pool.weight
         var real: [Float] = []
-        for row in votes.pooled(question.gold, with: question.goldProbabilities, seed: seed) { real += row }
+        for row in votes.pooled(question.gold, of: train, with: question.goldProbabilities, seed: seed) { real += row }
         for (input, own) in zip(question.inputs, question.inputProbabilities) { real += votes.pooled(input, with: own) }
         var validation: [Float] = []
         for row in question.validation { validation += votes.pooled(row.example.input, with: row.probabilities) }
