@@ -135,29 +135,34 @@ def serving(model):
 
 
 def training():
-    """Whole updates, fp32. The peer's compiled form takes a minute or more to make, which is not counted."""
+    """Whole updates, fp32 and, where the processor multiplies it, bf16. The peer's compiled form takes a minute or more to make,
+    which is not counted."""
     if not TORCH:
         return []
     if subprocess.run([PYTHON, "-c", "import torch, transformers"], capture_output=True).returncode:
         run(PYTHON, "-m", "pip", "install", "--quiet", *TORCH)
     peer = [PYTHON, os.path.join(ROOT, "Benchmarks/training_peers.py")]
+    precisions = [[], ["--bf16"]] if "avx512_bf16" in open("/proc/cpuinfo").read() else [[]]
     rows = []
     for label, model, more in [("reference MoE, 16 × 64", "reference-moe", []),
                                ("SmolLM2-135M, 4 × 64", "smollm2-135m", ["--batch", "4"]),
                                ("SmolLM2-135M, LoRA of rank 16, 4 × 64", "smollm2-135m", ["--batch", "4", "--lora", "16"])]:
-        def own():
-            figures = json.loads(run(US, "benchmark", "training", "--model", model, "--threads", THREADS, "--updates", "5",
-                                     "--json", *more))
-            shares.append(figures["shareOfPeak"])
-            return figures["tokensPerSecond"]
+        for precision in precisions:
+            def own():
+                figures = json.loads(run(US, "benchmark", "training", "--model", model, "--threads", THREADS, "--updates", "5",
+                                         "--json", *more, *precision))
+                shares.append(figures["shareOfPeak"])
+                return figures["tokensPerSecond"]
 
-        for form, flags in [("eager", []), ("compiled", ["--compile"])]:
-            if form == "compiled" and model != "reference-moe":
-                continue
-            shares = []
-            rows.append(compare(f"training, {label}, PyTorch {form}", own,
-                                lambda: float(run(*peer, model, "--threads", THREADS, *more, *flags))))
-            rows[-1]["shareOfPeak"] = round(statistics.median(shares), 2)
+            for form, flags in [("eager", []), ("compiled", ["--compile"])]:
+                if form == "compiled" and model != "reference-moe":
+                    continue
+                shares = []
+                rows.append(compare(f"training{', bf16' if precision else ''}, {label}, PyTorch {form}", own,
+                                    lambda: float(run(*peer, model, "--threads", THREADS, *more, *precision, *flags))))
+                # Of the multiply-add peak in fp32.
+                if not precision:
+                    rows[-1]["shareOfPeak"] = round(statistics.median(shares), 2)
     return rows
 
 

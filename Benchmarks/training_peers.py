@@ -1,6 +1,7 @@
-"""PyTorch on the same training: python3 training_peers.py reference-moe|smollm2-135m [--lora R] [--compile] [--batch N] [--length N]
+"""PyTorch on the same training: python3 training_peers.py reference-moe|smollm2-135m [--lora R] [--compile] [--bf16] [--batch N]
+[--length N]
 
-Transformers' models with random weights, fp32, AdamW, loss on all tokens. Prints the median tokens/s of whole updates.
+Transformers' models with random weights, AdamW, loss on all tokens; fp32, or its automatic mixed precision with bfloat16. Prints the median tokens/s of whole updates.
 """
 import argparse
 import statistics
@@ -13,6 +14,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("model", choices=["reference-moe", "smollm2-135m"])
 parser.add_argument("--lora", type=int, default=0)
 parser.add_argument("--compile", action="store_true")
+parser.add_argument("--bf16", action="store_true")
 parser.add_argument("--batch", type=int, default=16)
 parser.add_argument("--length", type=int, default=64)
 parser.add_argument("--updates", type=int, default=5)
@@ -61,7 +63,8 @@ times = []
 for update in range(options.updates + 2):
     tokens = torch.randint(0, model.config.vocab_size, (options.batch, options.length))
     start = time.perf_counter()
-    loss = run(input_ids=tokens, labels=tokens).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
+        loss = run(input_ids=tokens, labels=tokens).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
     optimizer.step()
