@@ -26,8 +26,8 @@ extension TaskRun {
             gentler.rate /= 2
             let read = try await fit(
                 "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: reading,
-                share: 0.1, isOpen: adaptation.domain == nil, seed: task.training.seed, inputs: givenInputs
-            ) { try $0.lesson(reading: givenInputs + data.train.map(\.input)) }
+                share: 0.1, isOpen: adaptation.domain == nil, seed: task.training.seed
+            ) { try $0.lesson(reading: data.inputs + data.train.map(\.input)) }
             start = Start(
                 model: ContentKey.of { $0.add("file", read.file) }, path: workspace.url(of: read.file).path,
                 origins: nil)
@@ -102,19 +102,18 @@ extension TaskRun {
     /// - Parameters:
     ///   - share: of the run's time, where that is limited, or of the usual time.
     ///   - isOpen: whether the passes were left to the program, which then keeps to the usual time.
-    ///   - inputs: those the lesson has beside the gold's.
     ///   - labels: the key of the labels it is fitted to beside the gold; nil: there are none.
     private func fit(
         _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
         _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, isOpen: Bool,
-        seed: Int, inputs: [String] = [], labels: ContentKey? = nil,
+        seed: Int, labels: ContentKey? = nil,
         lesson: (TeacherAdapter) throws -> TeacherAdapter.Lesson
     ) async throws -> Adapted {
         let minutes = options.minutes ?? (isOpen ? Self.usualMinutes : nil)
         let key = try key(name) {
             $0.add("model", start.model)
             $0.add("train", data.trainKey)
-            $0.add("inputs", inputs)
+            $0.add("inputs", data.inputs)
             // One member's file does not depend on how many there are, unless they share a time that is short.
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
@@ -239,13 +238,7 @@ extension TaskRun {
 
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
     func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
-        adaptation.domain ?? (task.kind.hasLabels && givenInputs.count >= 4 * data.train.count ? 1 : 0)
-    }
-
-    /// The inputs without gold that nobody made up: a teacher is not fitted anew when rows are.
-    private var givenInputs: [String] {
-        let made = Set(data.synthetic.map(\.input))
-        return made.isEmpty ? data.inputs : data.inputs.filter { !made.contains($0) }
+        adaptation.domain ?? (task.kind.hasLabels && data.inputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says
