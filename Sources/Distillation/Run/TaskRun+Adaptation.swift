@@ -113,6 +113,7 @@ extension TaskRun {
         let key = try key(name) {
             $0.add("model", start.model)
             $0.add("train", data.trainKey)
+            // The vocabulary is made of them, too.
             $0.add("inputs", data.inputs)
             // One member's file does not depend on how many there are, unless they share a time that is short.
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
