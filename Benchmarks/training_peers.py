@@ -1,7 +1,7 @@
-"""PyTorch on the same training: python3 training_peers.py reference-moe|smollm2-135m [--lora R] [--compile] [--bf16] [--batch N]
-[--length N]
+"""PyTorch on the same training: python3 training_peers.py MODEL [--lora R] [--compile] [--bf16] [--batch N] [--length N]
 
-Transformers' models with random weights, AdamW, loss on all tokens; fp32, or its automatic mixed precision with bfloat16. Prints the median tokens/s of whole updates.
+MODEL is reference-moe or smollm2-135m: Transformers' models with random weights, AdamW, loss on all tokens; fp32, or automatic
+mixed precision with bfloat16. Prints the median tokens/s of whole updates.
 """
 import argparse
 import statistics

@@ -86,12 +86,10 @@ struct TeachingTests {
         #expect(few == TrainingPlan.epochLimits.upperBound && many == TrainingPlan.epochLimits.lowerBound)
         let middle = TrainingPlan.epochs(activeParameters: 18_000_000, tokensPerEpoch: 400_000)
         #expect(abs(middle * 6 * 18e6 * 400_000 - TrainingPlan.operations) < 1e-3 * TrainingPlan.operations)
-        func passes(_ rows: Int, _ kind: TaskDefinition.OutputKind = .text, misspells: Bool = false) -> Double {
-            TrainingPlan.adaptationEpochs(rows: rows, kind: kind, misspells: misspells)
-        }
-        #expect(passes(100) == 8 && passes(5000) == 4 && passes(50_000) == 3)
-        #expect(passes(100, misspells: true) == 8 && passes(15_000, misspells: true) == 4)
-        #expect(passes(100, .label) == 3)
+        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .text) == 8)
+        #expect(TrainingPlan.adaptationEpochs(rows: 5000, kind: .text) == 4)
+        #expect(TrainingPlan.adaptationEpochs(rows: 50_000, kind: .text) == 3)
+        #expect(TrainingPlan.adaptationEpochs(rows: 100, kind: .label) == 3)
         #expect(TrainingPlan.batch(rows: 1995, epochs: 2.8) == 16 && TrainingPlan.batch(rows: 9600, epochs: 10) == 32)
     }
 

@@ -1,5 +1,5 @@
 /// How many rows an adapted teacher answers, by the time it has for that and by how fast it was on the test set.
-package struct LabelPlan: Equatable {
+package struct LabelPlan {
     /// Rows of the gold that are answered; the others are learnt as they are.
     package let gold: Int
     /// Inputs without gold that are answered; the others teach nothing.

@@ -34,17 +34,17 @@ package enum TrainingPlan {
         return min(max(whole, epochLimits.lowerBound), epochLimits.upperBound)
     }
 
-    /// Passes of a teacher over its gold. Texts gain from more of them where rows are few, and from more still where words
-    /// are misspelt, so that rows have others in each pass.
-    package static func adaptationEpochs(rows: Int, kind: TaskDefinition.OutputKind, misspells: Bool) -> Double {
+    /// Passes of a teacher over its gold. Texts, whose rows have other words in each pass, gain from more of them: as many
+    /// rows are seen whether there are few or many.
+    package static func adaptationEpochs(rows: Int, kind: TaskDefinition.OutputKind) -> Double {
         guard kind == .text else { return adaptationLimits.lowerBound }
-        let passes = Double(misspells ? textRows.misspelt : textRows.usual) / Double(max(1, rows))
+        let passes = Double(textRows) / Double(max(1, rows))
         return min(max(passes, adaptationLimits.lowerBound), adaptationLimits.upperBound)
     }
 
     private static let adaptationLimits = 3.0...8
     /// Rows of texts a teacher is shown.
-    private static let textRows = (usual: 20_000, misspelt: 60_000)
+    private static let textRows = 20_000
 
     /// Rows an update, and how many there are where updates are few.
     package static let batches = (usual: 32, small: 16)

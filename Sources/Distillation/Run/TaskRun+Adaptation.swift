@@ -39,7 +39,7 @@ extension TaskRun {
                 try await fit(
                     "adapt", count == 1 ? "adapt the teacher" : "adapt the teacher, \(member + 1) of \(count)", teacher,
                     from: start, vocabulary: vocabulary, adaptation,
-                    epochs: adaptation.epochs ?? adaptationEpochs(vocabulary.format),
+                    epochs: adaptation.epochs ?? TrainingPlan.adaptationEpochs(rows: data.train.count, kind: task.kind),
                     share: 0.3 / Double(count), isOpen: adaptation.epochs == nil, seed: task.training.seed + member
                 ) { try $0.lesson(data) })
         }
@@ -56,12 +56,6 @@ extension TaskRun {
                 labels: labels.key
             ) { _ in .init(rows: material.rows) }
         ]
-    }
-
-    private func adaptationEpochs(_ format: TaskFormat) -> Double {
-        TrainingPlan.adaptationEpochs(
-            rows: data.train.count, kind: task.kind,
-            misspells: task.kind == .text && SpellingNoise(data.train, lowercases: format.lowercases) != nil)
     }
 
     /// What is learnt from the gold and a teacher's labels.
