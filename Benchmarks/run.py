@@ -204,4 +204,5 @@ def main():
     print("\n".join(lines[-1:]) + f"\nwritten to {os.path.relpath(name, ROOT)}.md")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -20,14 +20,16 @@ extension TaskRun {
         _ teacher: String, vocabulary: StudentVocabulary, _ adaptation: TaskDefinition.Adaptation
     ) async throws -> [Adapted] {
         var start = Start(model: try modelKey(teacher), path: try resolve(teacher), origins: vocabulary.origins)
-        let reading = domainEpochs(adaptation)
-        if reading > 0 {
+        let passes = domainEpochs(adaptation)
+        if passes > 0 {
+            let reading = data.collectedInputs + data.train.map(\.input)
             var gentler = adaptation
             gentler.rate /= 2
             let read = try await fit(
-                "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: reading,
-                share: 0.1, isOpen: adaptation.domain == nil, seed: task.training.seed
-            ) { try $0.lesson(reading: data.inputs + data.train.map(\.input)) }
+                "domain", "read the inputs", teacher, from: start, vocabulary: vocabulary, gentler, epochs: passes,
+                share: 0.1, isOpen: adaptation.domain == nil, seed: task.training.seed,
+                depends: ContentKey.of { $0.add("inputs", reading) }
+            ) { try $0.lesson(reading: reading) }
             start = Start(
                 model: ContentKey.of { $0.add("file", read.file) }, path: workspace.url(of: read.file).path,
                 origins: nil)
@@ -53,7 +55,7 @@ extension TaskRun {
             try await fit(
                 "self_training", "adapt the teacher to these", teacher, from: start, vocabulary: vocabulary, adaptation,
                 epochs: adaptation.selfTraining, share: 0.15, isOpen: false, seed: task.training.seed,
-                labels: labels.key
+                depends: labels.key
             ) { _ in .init(rows: material.rows) }
         ]
     }
@@ -96,25 +98,24 @@ extension TaskRun {
     /// - Parameters:
     ///   - share: of the run's time, where that is limited, or of the usual time.
     ///   - isOpen: whether the passes were left to the program, which then keeps to the usual time.
-    ///   - labels: the key of the labels it is fitted to beside the gold; nil: there are none.
+    ///   - depends: on what beside the gold the lesson depends; nil: on nothing.
     private func fit(
         _ name: String, _ title: String, _ teacher: String, from start: Start, vocabulary: StudentVocabulary,
         _ adaptation: TaskDefinition.Adaptation, epochs: Double, share: Double, isOpen: Bool,
-        seed: Int, labels: ContentKey? = nil,
+        seed: Int, depends: ContentKey? = nil,
         lesson: (TeacherAdapter) throws -> TeacherAdapter.Lesson
     ) async throws -> Adapted {
         let minutes = options.minutes ?? (isOpen ? Self.usualMinutes : nil)
         let key = try key(name) {
             $0.add("model", start.model)
             $0.add("train", data.trainKey)
-            // The vocabulary is made of them, too.
-            $0.add("inputs", data.inputs)
+            $0.add("vocabulary", try vocabulary.key())
             // One member's file does not depend on how many there are, unless they share a time that is short.
             try $0.add("adaptation", encoding: [epochs, Double(adaptation.rank), adaptation.rate])
             $0.add("seed", seed)
             $0.add("minutes", minutes ?? 0)
             if let precision = task.training.precision { $0.add("precision", precision.rawValue) }
-            if let labels { $0.add("labels", labels) }
+            if let depends { $0.add("lesson", depends) }
         }
         return try await stage(
             name, title, key: key,
@@ -221,19 +222,20 @@ extension TaskRun {
         _ adapted: [Adapted], vocabulary: StudentVocabulary, inputs: [String], title: String = "teacher labels"
     ) async throws -> Labels {
         let all = inputs + data.validation.map(\.input)
-        let key = key("label") {
+        let alternatives = max(24, min(256, data.labels.count))
+        let key = key("answer") {
             for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
-            $0.add("inputs", all)
+            $0.add("alternatives", alternatives)
         }
-        return try await label(all, key: key, title: title) {
+        return try await label(all, teacher: key, title: title) {
             let teacher = try ensemble(adapted, vocabulary: vocabulary)
-            return { try teacher.answer($0, alternatives: max(24, min(256, self.data.labels.count))) }
+            return { try teacher.answer($0, alternatives: alternatives) }
         }
     }
 
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.
     func domainEpochs(_ adaptation: TaskDefinition.Adaptation) -> Double {
-        adaptation.domain ?? (task.kind.hasLabels && data.inputs.count >= 4 * data.train.count ? 1 : 0)
+        adaptation.domain ?? (task.kind.hasLabels && data.collectedInputs.count >= 4 * data.train.count ? 1 : 0)
     }
 
     /// How many inputs are written. Texts and JSON need more rows than a little gold, on which an adapted teacher says

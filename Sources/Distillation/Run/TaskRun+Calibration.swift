@@ -70,7 +70,7 @@ extension TaskRun {
         let least = task.trust?.dropBelow
         guard least != nil || (calibration.method != .none && task.kind != .label) else { return labels }
         let reader = try scoredAnswers(vocabulary)
-        let open = Set(askedInputs + data.variants)
+        let open = Set(data.inputsWithoutNoise + data.variants)
         var trusted = labels
         trusted.rows = []
         var dropped: Set<String> = []

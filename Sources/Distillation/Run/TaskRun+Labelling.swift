@@ -12,7 +12,7 @@ extension TaskRun {
     ///
     /// The choice depends on the task and its data, not on what was spent before, so that a killed run goes on with it.
     func inputsToAsk() async throws -> [String] {
-        let inputs = askedInputs
+        let inputs = data.inputsWithoutNoise
         guard let labelling = task.labelling else { return inputs }
         let affordable = try affordableInputs(inputs)
         let wanted = min(labelling.count ?? inputs.count, inputs.count)

@@ -96,12 +96,6 @@ extension TaskRun {
             teacher, name: name, key: key, task: task, data: data, workspace: workspace, pool: pool)
     }
 
-    /// Inputs to ask a teacher for that costs something: all whose answer is not the gold's.
-    var askedInputs: [String] {
-        let noise = Set(data.synthetic.filter { $0.provenance.method == .noise }.map(\.input))
-        return noise.isEmpty ? data.inputs : data.inputs.filter { !noise.contains($0) }
-    }
-
     /// What the student learns from besides the gold, with the rows that were made up: a row keeps the answer it came
     /// with, unless the run's teacher has an opinion of its own with probabilities; where that is too unsure to be
     /// trusted, the row is left out. Rows made from gold by slips of the keyboard keep the gold's.

@@ -19,7 +19,7 @@ public final class TaskRun {
     }
 
     /// Part of every key: changes when a stage does something else with the same input.
-    private static let revision = "18"
+    private static let revision = "19"
 
     let task: TaskDefinition
     private(set) var data: Dataset
@@ -244,7 +244,7 @@ public final class TaskRun {
     func varyInputs(_ count: Int) {
         guard count > 0 else { return }
         data.variants = InputVariation(
-            data.train.map(\.input) + data.inputs, without: (data.test + data.validation).map(\.input)
+            data.train.map(\.input) + data.inputsWithoutNoise, without: (data.test + data.validation).map(\.input)
         ).write(count, seed: UInt64(task.training.seed))
         say("\(data.variants.count) more inputs the teacher answers are made of parts and words of others")
     }
@@ -323,26 +323,36 @@ public final class TaskRun {
     }
 
     private func labelPrompted(_ teacher: String) async throws -> Labels {
-        let key = try key("label") {
+        let key = try key("answer") {
             $0.add("model", try modelKey(teacher))
             addPrompt(to: &$0)
+            $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
-            $0.add("inputs", data.inputs)
         }
-        return try await label(data.inputs, key: key) {
+        return try await label(data.inputs, teacher: key) {
             let model = try prompted(teacher)
             return { try model.answer($0) }
         }
     }
 
+    /// What a local teacher says to inputs. Each answer is kept by itself, so that more inputs are no reason to answer
+    /// the others again.
+    ///
+    /// - Parameters:
+    ///   - teacher: the key of what an answer depends on besides its input.
+    ///   - open: loads the teacher; called when something is to be answered.
     func label(
-        _ inputs: [String], key: ContentKey, title: String = "teacher labels",
+        _ inputs: [String], teacher: ContentKey, title: String = "teacher labels",
         open: () throws -> ([String]) throws -> [TaskAnswer]
     ) async throws -> Labels {
         let summary = { (labels: Labels) in "\(labels.count) answers" }
+        let key = key("label") {
+            $0.add("teacher", teacher)
+            $0.add("inputs", inputs)
+        }
         let keys = inputs.map { input in
             ContentKey.of {
-                $0.add("teacher", key)
+                $0.add("teacher", teacher)
                 $0.add("input", input)
             }
         }

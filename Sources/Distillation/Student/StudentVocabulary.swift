@@ -35,7 +35,7 @@ struct StudentVocabulary {
         }
         let lowercases = task.kind == .text && AnswerCase.followsFromWords(data.train.map(\.output))
         let answers = data.train.map { TaskFormat.written($0.output, kind: task.kind) }
-        let inputs = (data.train.map(\.input) + data.inputs).map { " " + (lowercases ? $0.lowercased() : $0) }
+        let inputs = (data.train.map(\.input) + data.inputsWithoutNoise).map { " " + (lowercases ? $0.lowercased() : $0) }
         var fragments: [String] = []
         switch task.kind {
         case .label, .labels: fragments = data.labels.map(TaskFormat.labelToken)
@@ -67,6 +67,17 @@ struct StudentVocabulary {
             // A schema may allow more than was seen, and what it begins it should end.
             let room = task.schema == nil ? longest / 4 + 8 : longest + 64
             format.maximumAnswerTokens = min(512, longest + room)
+        }
+    }
+
+    /// Of everything that is computed with these tokens; whatever else the base's tokenizer says is its own.
+    func key() throws -> ContentKey {
+        let definition = tokenizer.definition
+        return try ContentKey.of {
+            try $0.add("tokens", encoding: definition.tokens.map(\.bytes))
+            try $0.add("merges", encoding: definition.merges.map { [$0.left, $0.right] })
+            try $0.add("origins", encoding: origins)
+            try $0.add("format", encoding: format)
         }
     }
 

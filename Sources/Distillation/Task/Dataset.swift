@@ -89,6 +89,17 @@ public struct Dataset: Sendable {
         try addSynthetic(task)
     }
 
+    /// The inputs without those made from gold by slips of the keyboard, whose answers are the gold's.
+    var inputsWithoutNoise: [String] { inputs(without: synthetic.filter { $0.provenance.method == .noise }) }
+
+    /// The inputs that nobody made up.
+    var collectedInputs: [String] { inputs(without: synthetic) }
+
+    private func inputs(without rows: [SyntheticRow]) -> [String] {
+        let made = Set(rows.map(\.input))
+        return made.isEmpty ? inputs : inputs.filter { !made.contains($0) }
+    }
+
     /// Says what of the held rows nobody can answer who has learnt from the examples.
     private mutating func noteUnknownLabels(_ task: TaskDefinition) {
         guard task.kind.hasLabels else { return }
