@@ -27,7 +27,8 @@ package enum TinyModel {
     ) throws {
         let definition = try definition(pairs: pairs)
         let configuration = ModelConfiguration(
-            family: .llama, vocabularySize: definition.tokens.count, width: 32, layerCount: layers, headCount: 4, keyValueHeadCount: 2,
+            family: .llama, vocabularySize: definition.tokens.count, width: 32, layerCount: layers, headCount: 4,
+            keyValueHeadCount: 2,
             headDimension: 8, feedForwardWidth: 128, contextLength: 1024)
         var random = RandomNumbers(seed: 5)
         var values: [String: [Float]] = [:]

@@ -74,7 +74,8 @@ package struct ReviewQueue: Sendable {
             add(
                 row.input, row.output, others: [], .synthetic, confidence, by: row.provenance.teacher ?? "synthesis")
         }
-        for answer in try Self.answers(data.collectedInputs, task: task, labels: labels, threads: threads, progress: progress)
+        for answer in try Self.answers(
+            data.collectedInputs, task: task, labels: labels, threads: threads, progress: progress)
         where answer.confidence < max(Self.sure, task.trust?.reviewBelow ?? 0) {
             add(answer.input, answer.output, others: answer.others, .unsure, answer.confidence, by: answer.by)
         }

@@ -18,11 +18,13 @@ public final class TaskRun {
         public var didNothing: Bool
     }
 
+    public static let version = "0.1.0"
+
     /// Part of every key: changes when a stage does something else with the same input.
     private static let revision = "19"
 
     let task: TaskDefinition
-    private(set) var data: Dataset
+    var data: Dataset
     let options: RunOptions
     let observer: any RunObserver
     let pool: WorkerPool
@@ -33,9 +35,9 @@ public final class TaskRun {
     let store = ModelStore()
     private var stageNumber = 0
     var stageCount = 0
-    private var didNothing = true
+    var didNothing = true
     /// Keys of the stages that this run is made of.
-    private var used: Set<ContentKey> = []
+    private(set) var used: Set<ContentKey> = []
     /// Inputs whose answers a teacher is too unsure of.
     var untrusted: Set<String> = []
     private let isShared: Bool
@@ -187,73 +189,13 @@ public final class TaskRun {
             "\(run.name): \(task.metric.rawValue) \(Format.quality(score.value)) (\(Format.quality(score.low))–\(Format.quality(score.high)))"
     }
 
-    func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
-
-    /// Inputs outside the labels, written by the student's base, beside those of the gold.
-    private func addOutOfScope(_ abstain: String) async throws {
-        let model = try resolve(task.student.base)
-        let key = try key("scope") {
-            $0.add("model", try modelKey(task.student.base))
-            $0.add("train", data.trainKey)
-            $0.add("abstain", abstain)
-            $0.add("seed", task.training.seed)
-        }
-        let inputs: [String] = try await stage(
-            "scope", "inputs outside the task", key: key, summary: { "\($0.count) written" }
-        ) {
-            try OutOfScopeWriter(
-                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
-                abstain: abstain, gold: data.train, pool: pool
-            ).write(min(2000, max(200, data.train.count)), seed: UInt64(task.training.seed), progress: advance)
-        }
-        let held = Set((data.test + data.validation).map { Dataset.normal($0.input) })
-        let new = inputs.filter { !held.contains(Dataset.normal($0)) }
-        data.train += new.map { Example(input: $0, output: abstain) }
-        data.notes.append(
-            "\(new.count) of the rows to learn from are inputs outside the task, written by \(task.student.base)")
-    }
-
-    /// Inputs like those of the gold, written by the student's base, beside those nobody has answered.
-    private func writeInputs(_ count: Int) async throws {
-        let model = try resolve(task.student.base)
-        let key = try key("write") {
-            $0.add("model", try modelKey(task.student.base))
-            $0.add("train", data.trainKey)
-            $0.add("count", count)
-            $0.add("seed", task.training.seed)
-        }
-        let inputs: [String] = try await stage(
-            "write", "inputs like the task's", key: key, summary: { "\($0.count) written" }
-        ) {
-            try await InputWriter(
-                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
-                kind: task.kind, gold: data.train, pool: pool
-            ).write(count, seed: UInt64(task.training.seed), progress: advance) { first, write in
-                try await workspace.stage("written", key: key.part(first)) { try write() }
-            }
-        }
-        try workspace.forget("written")
-        let known = Set((data.test + data.validation).map(\.input).map(Dataset.normal)).union(
-            data.inputs.map(Dataset.normal))
-        let new = inputs.filter { !known.contains(Dataset.normal($0)) }
-        data.inputs += new
-        data.notes.append("\(new.count) inputs for the teacher to answer were written by \(task.student.base)")
-    }
-
-    /// Inputs made of parts and words of those there are.
-    func varyInputs(_ count: Int) {
-        guard count > 0 else { return }
-        data.variants = InputVariation(
-            data.train.map(\.input) + data.inputsWithoutNoise, without: (data.test + data.validation).map(\.input)
-        ).write(count, seed: UInt64(task.training.seed))
-        say("\(data.variants.count) more inputs the teacher answers are made of parts and words of others")
-    }
-
     /// Says something in the terminal and in the report.
     func say(_ note: String) {
         observer.note(note)
         data.notes.append(note)
     }
+
+    func advance(_ fraction: Double) { observer.stageAdvanced(fraction, detail: "") }
 
     private func baselineRun() async throws -> SystemRun {
         let inputs = data.test.map(\.input)
@@ -390,98 +332,5 @@ public final class TaskRun {
             return LabelledRow(input: input, answer: try decoder.decode(TaskAnswer.self, from: answer.body))
         }
         return result
-    }
-
-    private func finish(
-        _ trained: Trained, student: SystemRun, baseline: SystemRun, teacherRun: SystemRun?, adaptedRun: SystemRun?,
-        teachers: [SystemRun]
-    ) throws -> Outcome {
-        let scoring = Scoring(task)
-        let expected = data.test.map(\.output)
-        let hasPrice = task.economics.usdPerMillionInput + task.economics.usdPerMillionOutput > 0
-        func measured(_ run: SystemRun, isPriced: Bool = false) -> Certificate.SystemMeasurement {
-            run.measurement(scoring, expected: expected, task: task, threads: pool.threadCount, isPriced: isPriced)
-        }
-        let systems = Certificate.Systems(
-            teacher: teacherRun.map { measured($0, isPriced: hasPrice) },
-            adaptedTeacher: adaptedRun.map { measured($0) },
-            student: measured(student), baseline: measured(baseline))
-        let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
-            sum
-                + (["domain", "adapt", "self_training", "label", "train"].contains(stage.name)
-                    && used.contains(stage.key)
-                    ? stage.seconds ?? 0 : 0)
-        }
-        let verdict = Verdict(
-            task, systems: systems, student: student, baseline: baseline, teachers: teachers, expected: expected,
-            teachingSeconds: seconds, threads: pool.threadCount)
-        let certificate = Certificate(
-            task: task.name, industry: task.industry, kind: task.kind.rawValue,
-            verdict: verdict.ships ? "ship" : "do not ship", sentence: verdict.sentence, reasons: verdict.reasons,
-            systems: systems, quality: verdict.quality, testRows: expected.count, data: data.certificateRows,
-            costs: try adding(teacherCallsTo: verdict.costs), seed: task.training.seed,
-            program: "understudy \(Self.version)",
-            machine: Machine.description, threads: pool.threadCount, trainingSeconds: trained.record.seconds,
-            trainingTokens: trained.record.tokens, trainingPrecision: trained.record.precision?.rawValue,
-            created: Date.now.formatted(.iso8601))
-        let package = task.folder.appendingPathComponent("student")
-        let report = package.appendingPathComponent("report.html")
-        let key = ContentKey.of { builder in
-            for (index, file) in trained.files.enumerated() { builder.add("file \(index)", file) }
-        }
-        if !didNothing || !isCurrent(package, key: key) {
-            didNothing = false
-            let html = ReportPage(
-                certificate: certificate, task: task, record: trained.record,
-                failures: failures(student, scoring: scoring), confusions: confusions(student, scoring: scoring),
-                notes: data.notes + (trained.phases ?? []), labelCurve: labelCurve
-            ).html
-            try write(package, trained: trained, certificate: certificate, report: html, key: key)
-        }
-        let written = try JSONDecoder().decode(
-            Certificate.self, from: try Data(contentsOf: package.appendingPathComponent("certificate.json")))
-        return Outcome(certificate: written, package: package, report: report, didNothing: didNothing)
-    }
-
-    public static let version = "0.1.0"
-
-    private func isCurrent(_ package: URL, key: ContentKey) -> Bool {
-        let names = [
-            "certificate.json", "report.html", StudentPackage.formatFile, "model.safetensors",
-            StudentPackage.quantizedFile,
-        ]
-        let mark = try? String(contentsOf: package.appendingPathComponent(".source"), encoding: .utf8)
-        return mark == key.hexadecimal
-            && names.allSatisfy { FileManager.default.fileExists(atPath: package.appendingPathComponent($0).path) }
-    }
-
-    /// Copies the student beside the task. The mark is written last: a package without it is made again.
-    private func write(
-        _ package: URL, trained: Trained, certificate: Certificate, report: String, key: ContentKey
-    ) throws {
-        let files = FileManager.default
-        do {
-            try files.createDirectory(at: package, withIntermediateDirectories: true)
-            let mark = package.appendingPathComponent(".source")
-            try? files.removeItem(at: mark)
-            for reference in trained.files {
-                let from = workspace.url(of: reference)
-                try LanguageModels.AtomicFile.write(
-                    try Data(contentsOf: from, options: .alwaysMapped),
-                    to: package.appendingPathComponent(from.lastPathComponent).path)
-            }
-            try LanguageModels.AtomicFile.write(
-                try Data(contentsOf: task.folder.appendingPathComponent("task.yaml")),
-                to: package.appendingPathComponent("task.yaml").path)
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            try LanguageModels.AtomicFile.write(
-                try encoder.encode(certificate), to: package.appendingPathComponent("certificate.json").path)
-            try LanguageModels.AtomicFile.write(
-                Data(report.utf8), to: package.appendingPathComponent("report.html").path)
-            try LanguageModels.AtomicFile.write(Data(key.hexadecimal.utf8), to: mark.path)
-        } catch let error as CocoaError {
-            throw TaskError("the package cannot be written: \(error.localizedDescription)", file: package.path)
-        }
     }
 }

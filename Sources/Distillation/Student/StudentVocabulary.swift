@@ -35,7 +35,9 @@ struct StudentVocabulary {
         }
         let lowercases = task.kind == .text && AnswerCase.followsFromWords(data.train.map(\.output))
         let answers = data.train.map { TaskFormat.written($0.output, kind: task.kind) }
-        let inputs = (data.train.map(\.input) + data.inputsWithoutNoise).map { " " + (lowercases ? $0.lowercased() : $0) }
+        let inputs = (data.train.map(\.input) + data.inputsWithoutNoise).map {
+            " " + (lowercases ? $0.lowercased() : $0)
+        }
         var fragments: [String] = []
         switch task.kind {
         case .label, .labels: fragments = data.labels.map(TaskFormat.labelToken)
