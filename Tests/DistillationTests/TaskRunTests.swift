@@ -184,23 +184,35 @@ struct TaskRunTests {
     /// 40 rows of gold and 100 inputs: labels come with as many inputs made of others as make it four for each row of gold,
     /// unless somebody says otherwise or there is no time.
     @Test(
-        arguments: [("", nil, 60), ("varied: 0, ", nil, 0), ("varied: 3, ", nil, 3), ("", 1e-4, 0)]
-            as [(String, Double?, Int)])
-    func fewLabelsGetInputsMadeOfOthers(varied: String, minutes: Double?, count: Int) async throws {
-        let folder = try folder(kind: "label", teacher: true, answer: label)
+        arguments: [
+            ("label", "", nil, 60), ("label", "varied: 0, ", nil, 0), ("label", "varied: 3, ", nil, 3),
+            ("label", "", 1e-4, 0), ("labels", "", nil, 60), ("text", "written: 0, ", nil, 0),
+        ] as [(String, String, Double?, Int)])
+    func fewLabelsGetInputsMadeOfOthers(kind: String, varied: String, minutes: Double?, count: Int) async throws {
+        let (made, tokens) = try await madeOfOthers(kind: kind, varied, minutes: minutes)
+        #expect(made.map { $0.prefix { $0.isNumber } } == (count > 0 ? ["\(count)"] : []), "\(made)")
+        guard kind == "labels" else { return }
+        let without = try await madeOfOthers(kind: kind, "varied: 0, ", minutes: nil).tokens
+        #expect(Double(tokens) > 1.3 * Double(without))
+    }
+
+    private func madeOfOthers(
+        kind: String, _ varied: String, minutes: Double?
+    ) async throws -> (notes: [String], tokens: Int) {
+        let folder = try folder(kind: kind, teacher: true) { kind == "labels" ? "[\(label($0))]" : label($0) }
         let inputs = (0..<100).map { "{\"input\":\"word \($0) of \($0 * 7) here\"}" }
         try folder.write(inputs.joined(separator: "\n"), "inputs.jsonl")
         let yaml = try String(contentsOf: folder.file("task.yaml"), encoding: .utf8)
         try folder.write(yaml.replacing("data: {", with: "data: {\(varied)"), "task.yaml")
         let observer = Silent()
         let options = RunOptions(minutes: minutes, threads: 2)
-        _ = try await TaskRun(folder: folder.url, options: options, observer: observer).run()
-        let notes = observer.notes.filter { $0.hasSuffix("are made of parts and words of others") }
-        #expect(notes.map { $0.prefix { $0.isNumber } } == (count > 0 ? ["\(count)"] : []), "\(observer.notes)")
+        let outcome = try await TaskRun(folder: folder.url, options: options, observer: observer).run()
+        return (
+            observer.notes.filter { $0.hasSuffix("are made of parts and words of others") },
+            outcome.certificate.trainingTokens
+        )
     }
 
-    /// Where there are few texts, inputs are written for the teacher to answer, unless somebody says otherwise or there is
-    /// little time.
     @Test(arguments: [("", nil, 8), ("written: 0, ", nil, 7), ("", 1, 7)] as [(String, Double?, Int)])
     func fewTextsGetMoreInputs(written: String, minutes: Double?, stages: Int) async throws {
         let folder = try folder(kind: "text", teacher: true) { "\"\($0.prefix(4))\"" }

@@ -80,7 +80,7 @@ struct TrainingData {
             let answer = sharesTokens ? given[example.input] : nil
             add(try writer.row(example.input, answer: example.output, teacher: answer), example.input, example.output)
         }
-        for row in unlabelled {
+        for row in unlabelled + labelled(data.variants) {
             add(
                 try writer.row(
                     row.input, answer: row.answer.output,

@@ -239,7 +239,7 @@ struct TaskReader {
                 node, "'data.written' needs a teacher that is adapted (teacher.adapt), which answers what was written")
         }
         task.varied = try data?.automatic("varied", { try $0.integer($1, 0...100_000) })
-        if task.varied ?? 0 > 0, task.adaptation == nil || kind != .label, let node = data?.node("varied") {
+        if task.varied ?? 0 > 0, task.adaptation == nil || !kind.hasLabels, let node = data?.node("varied") {
             throw error(
                 node,
                 "'data.varied' needs labels, and a teacher that is adapted (teacher.adapt), which answers the inputs")
