@@ -11,7 +11,7 @@
 
 #pragma clang assume_nonnull begin
 
-enum { BF16_K = UK_GEMM_SCRATCH_K, BF16_N = UK_GEMM_SCRATCH_N, BF16_PANEL = 32, BF16_ROWS = 12 };
+enum { BF16_K = UK_GEMM_SCRATCH_K, BF16_N = 256, BF16_PANEL = 32, BF16_ROWS = 12 };
 
 /// The first `count` of 16 lanes.
 UK_INLINE __mmask16 lanes_mask(size_t count) { return count >= 16 ? 0xffff : (__mmask16)((1u << count) - 1); }

@@ -6,7 +6,7 @@
 #pragma clang assume_nonnull begin
 
 // The largest packed block of b (rows, columns), and the floats of it and of a packed tile of a.
-enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH_N = 256, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (UK_GEMM_SCRATCH_N + 16) };
+enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH_N = 384, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (UK_GEMM_SCRATCH_N + 16) };
 /// Blocks of k of about equal length, a multiple of 8, at most UK_GEMM_SCRATCH_K. k is not 0.
 static inline size_t uk_gemm_step(size_t k) {
     const size_t blocks = (k + UK_GEMM_SCRATCH_K - 1) / UK_GEMM_SCRATCH_K;

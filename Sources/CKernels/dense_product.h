@@ -1,9 +1,9 @@
 // Matrix products in vectors, a part of dense_lanes.h.
 //
 // Blocked as in Goto & van de Geijn 2008: a block of b (at most GEMM_K × GEMM_N) is packed into panels of two vectors and
-// stays in the second-level cache, a tile of a (UK_GEMM_ROWS × GEMM_K) in the first while all panels pass by. Where a lies
-// the other way round its tile is packed, too. Blocks of k depend on k alone, so that a result does not depend on how
-// rows and columns are split between threads.
+// stays in the second-level cache, a tile of a (UK_GEMM_ROWS × GEMM_K) in the first while all panels pass by. Where many
+// panels do, the tile is packed, too. Blocks of k depend on k alone, so that a result does not depend on how rows and columns
+// are split between threads.
 #ifndef UK_DENSE_PRODUCT_H
 #define UK_DENSE_PRODUCT_H
 #include "dense_internal.h"
@@ -12,7 +12,8 @@
 
 #pragma clang assume_nonnull begin
 
-enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_GEMM_SCRATCH_N, GEMM_PANEL = 2 * UK_LANES };
+// Processors with AVX-512 have a second-level cache of 1 MB or more, others half of that.
+enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_LANES == 16 ? UK_GEMM_SCRATCH_N : 256, GEMM_PANEL = 2 * UK_LANES };
 
 /// c[rows, panel] (+)= Σ_p a(i, p) · b[p, panel], of which `columns` are wanted. `rows` and `half`, whether the panel's first vector
 /// is enough, are constants where this is inlined.
@@ -25,6 +26,7 @@ UK_INLINE void gemm_tile(const size_t rows, const int half, size_t k, const floa
         __builtin_prefetch(c + i * c_row, 1);
         __builtin_prefetch(c + i * c_row + columns - 1, 1);
     }
+#pragma clang loop unroll_count(4)
     for (size_t p = 0; p < k; p++) {
         const lanes_f b0 = lanes_load(b), b1 = half ? b0 : lanes_load(b + UK_LANES);
 #pragma clang loop unroll(full)
@@ -60,6 +62,11 @@ static void gemm_rows(size_t rows, size_t k, const float *a, size_t a_row, size_
 #define UK_ROWS(n) \
     case n: gemm_tile(n, 0, k, a, a_row, a_column, b, c, c_row, columns, adds); break; \
     case n + 16: gemm_tile(n, 1, k, a, a_row, a_column, b, c, c_row, columns, adds); break;
+    // Offsets that are constants need no additions, which are many where another thread shares the core.
+    if (rows == UK_GEMM_ROWS && a_row == 1 && a_column == UK_GEMM_ROWS && columns > UK_LANES) {
+        gemm_tile(UK_GEMM_ROWS, 0, k, a, 1, UK_GEMM_ROWS, b, c, c_row, columns, adds);
+        return;
+    }
     switch (columns > UK_LANES ? rows : rows + 16) {
         UK_ROWS(1) UK_ROWS(2) UK_ROWS(3) UK_ROWS(4) UK_ROWS(5) UK_ROWS(6)
 #if UK_GEMM_ROWS > 6
@@ -106,24 +113,38 @@ static void gemm_pack(const float *b, size_t b_row, size_t b_column, size_t k, s
         for (size_t p = 0; p < k; p++) dst[p * GEMM_PANEL + j] = b[p * b_row + j * b_column];
 }
 
-/// A tile of a whose columns lie far apart: dst[p][i] = a(i, p).
-static void gemm_pack_tile(const float *a, size_t a_column, size_t k, size_t rows, float *dst) {
-    if (rows == UK_GEMM_ROWS) {
-        for (size_t p = 0; p < k; p++) memcpy(dst + p * UK_GEMM_ROWS, a + p * a_column, UK_GEMM_ROWS * sizeof(float));
-    } else {
-        for (size_t p = 0; p < k; p++)
-            for (size_t i = 0; i < rows; i++) dst[p * UK_GEMM_ROWS + i] = a[p * a_column + i];
+/// A tile of a: dst[p][i] = a(i, p).
+static void gemm_pack_tile(const float *a, size_t a_row, size_t a_column, size_t k, size_t rows, float *dst) {
+    size_t p = 0;
+    if (rows == UK_GEMM_ROWS && a_row == 1) {
+        for (; p < k; p++) memcpy(dst + p * UK_GEMM_ROWS, a + p * a_column, UK_GEMM_ROWS * sizeof(float));
+    } else if (rows == UK_GEMM_ROWS && a_column == 1) {
+        for (; p + 4 <= k; p += 4) {
+            for (size_t i = 0; i + 4 <= UK_GEMM_ROWS; i += 4)
+                transpose_quad(a + i * a_row + p, a_row, dst + p * UK_GEMM_ROWS + i, UK_GEMM_ROWS);
+            // Where quads do not come out even, the last one writes some again.
+            if (UK_GEMM_ROWS % 4 > 0)
+                transpose_quad(a + (UK_GEMM_ROWS - 4) * a_row + p, a_row, dst + p * UK_GEMM_ROWS + UK_GEMM_ROWS - 4, UK_GEMM_ROWS);
+        }
     }
+    for (; p < k; p++)
+        for (size_t i = 0; i < rows; i++) dst[p * UK_GEMM_ROWS + i] = a[i * a_row + p * a_column];
+}
+
+/// Blocks of columns of about equal width, whole panels, at most GEMM_N. n is not 0.
+static size_t gemm_blocks(size_t n) {
+    const size_t blocks = (n + GEMM_N - 1) / GEMM_N;
+    return ((n + blocks - 1) / blocks + GEMM_PANEL - 1) / GEMM_PANEL * GEMM_PANEL;
 }
 
 static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
     float *tile = scratch + GEMM_K * GEMM_N;
-    const size_t step = uk_gemm_step(g->k);
+    const size_t step = uk_gemm_step(g->k), across = gemm_blocks(n_end - n_begin);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
         const size_t k = g->k - p0 < step ? g->k - p0 : step;
         const int adds = g->accumulate || p0 > 0;
-        for (size_t n0 = n_begin; n0 < n_end; n0 += GEMM_N) {
-            const size_t width = n_end - n0 < GEMM_N ? n_end - n0 : GEMM_N;
+        for (size_t n0 = n_begin; n0 < n_end; n0 += across) {
+            const size_t width = n_end - n0 < across ? n_end - n0 : across;
             for (size_t j = 0; j < width; j += GEMM_PANEL)
                 gemm_pack(g->b + p0 * g->b_row + (n0 + j) * g->b_column, g->b_row, g->b_column, k,
                           width - j < GEMM_PANEL ? width - j : GEMM_PANEL, scratch + j * k);
@@ -131,9 +152,10 @@ static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin,
                 const size_t rows = m_end - i < UK_GEMM_ROWS ? m_end - i : UK_GEMM_ROWS;
                 const float *a = g->a + i * g->a_row + p0 * g->a_column;
                 size_t a_row = g->a_row, a_column = g->a_column;
-                if (a_row == 1 && a_column != 1 && width > 4 * GEMM_PANEL) {
-                    gemm_pack_tile(a, a_column, k, rows, tile);
+                if (rows == UK_GEMM_ROWS && width > 4 * GEMM_PANEL) {
+                    gemm_pack_tile(a, a_row, a_column, k, rows, tile);
                     a = tile;
+                    a_row = 1;
                     a_column = UK_GEMM_ROWS;
                 }
                 for (size_t j = 0; j < width; j += GEMM_PANEL)
