@@ -138,6 +138,7 @@ static size_t gemm_blocks(size_t n) {
 }
 
 static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    if (n_begin == n_end) return;
     float *tile = scratch + GEMM_K * GEMM_N;
     const size_t step = uk_gemm_step(g->k), across = gemm_blocks(n_end - n_begin);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
