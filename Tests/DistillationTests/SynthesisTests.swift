@@ -119,7 +119,8 @@ import Tokenizers
         }
         let result = try await run("synthesis: {rows: 70}", teacher: teacher)
         #expect(result.rows.count == 70)
-        #expect(Set(result.rows.map(\.provenance.method)) == Set(SynthesisMethod.allCases))
+        #expect(Set(result.rows.map(\.provenance.method)) == Set(SynthesisMethod.allCases).subtracting([.dialogue]))
+        #expect(result.report.notes.contains { $0.hasPrefix("dialogue needs gold whose inputs are conversations") })
         #expect(result.rows.allSatisfy { Self.rule($0.input) == $0.output || $0.provenance.method == .noise })
         #expect(Set(result.rows.map(\.input)).count == 70)
         for row in result.rows where row.provenance.method != .noise {
@@ -263,6 +264,49 @@ import Tokenizers
         }
         #expect(changed > 450 && seen.count == KeyboardNoise.Slip.allCases.count)
         #expect(noise.slipped("7 8", keeping: [], random: &random) == nil)
+    }
+
+    /// Conversations are asked for where the gold has some, for one answer after the other, with the roles it has.
+    @Test func dialoguesHaveTheRolesOfTheGold() async throws {
+        let folder = try folder("synthesis: {rows: 12, methods: [dialogue]}")
+        func conversation(_ wish: String, _ number: Int) -> JSONValue {
+            .array(
+                [
+                    ("user", "hello, number \(number) here"), ("assistant", "one moment please"),
+                    ("tool", "{\"name\": \"Kim\(number)\"}"), ("user", wish),
+                ].map { .object([("role", .string($0.0)), ("content", .string($0.1))]) })
+        }
+        let gold = (0..<20).map { number in
+            JSONValue.object([
+                ("input", conversation("about \(number % 2 == 0 ? "a card" : "money") please", number)),
+                ("output", .string(number % 2 == 0 ? "card" : "transfer")),
+            ]).text
+        }
+        try folder.write(gold.joined(separator: "\n"), "gold.jsonl")
+        let teacher = ScriptedTeacher(rule: Self.rule) { request, number in
+            let rows = (0..<request.count).map { place in
+                let wish = Self.sentence(number * 10 + place, label: request.expected ?? "")
+                return JSONValue.object([("input", conversation(wish, number * 100 + place))])
+            }
+            // A row that is no conversation is not taken.
+            let single = JSONValue.object([("input", .string("a card of mine, in one message"))])
+            return JSONValue.object([("rows", .array(rows + [single]))]).text
+        }
+        let task = try TaskDefinition(folder: folder.url)
+        var plain = task
+        plain.synthesis = nil
+        let result = try await Synthesis(task, data: Dataset(plain), teacher: teacher).run()
+        #expect(result.rows.count == 12, "\(result.report)")
+        #expect(Set(result.rows.map(\.output)) == ["card", "transfer"])
+        for row in result.rows {
+            #expect(
+                row.input.split(separator: "\n").map { $0.prefix { $0 != ":" } } == [
+                    "user", "assistant", "tool", "user",
+                ])
+        }
+        #expect(teacher.asked.allSatisfy { $0.user.contains("4 messages (roles: user, assistant, tool)") })
+        #expect(teacher.asked.allSatisfy { $0.user.contains("what a tool gave back") })
+        #expect(teacher.asked.contains { $0.user.contains(#"{"role":"tool","content":"#) })
     }
 
     @Test func writingIsReadInManyForms() {

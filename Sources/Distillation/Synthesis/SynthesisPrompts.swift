@@ -5,7 +5,7 @@ internal import Tokenizers
 /// answers it.
 package struct SynthesisPrompts: Sendable {
     /// Changes when the same is asked for in other words.
-    package static let version = "1"
+    package static let version = "2"
 
     private let task: TaskDefinition
     private let labels: [String]
@@ -13,19 +13,28 @@ package struct SynthesisPrompts: Sendable {
     /// What evolves: the gold's inputs and the unlabelled ones.
     private let inputs: [String]
     private let targets: BackwardTargets
+    /// The gold whose inputs are conversations: its answers, and each conversation.
+    private let dialogues: (targets: BackwardTargets, conversations: [Conversation])
 
     package init(_ task: TaskDefinition, labels: [String], gold: [Example], inputs: [String]) {
         self.task = task
         self.labels = labels
         self.gold = gold
         self.inputs = gold.map(\.input) + inputs
-        targets = BackwardTargets(gold, kind: task.kind, labels: labels.filter { $0 != task.abstain })
+        let targeted = labels.filter { $0 != task.abstain }
+        targets = BackwardTargets(gold, kind: task.kind, labels: targeted)
+        let told = gold.compactMap { row in Conversation(row.input).map { (row, $0) } }
+        dialogues = (BackwardTargets(told.map(\.0), kind: task.kind, labels: targeted), told.map(\.1))
     }
 
     /// Whether a method goes with the task; why not otherwise.
     package func obstacle(to method: SynthesisMethod) -> String? {
-        guard method == .outOfScope else { return nil }
-        return task.abstain == nil ? "out_of_scope needs 'output.abstain', the label for it" : nil
+        switch method {
+        case .outOfScope where task.abstain == nil: "out_of_scope needs 'output.abstain', the label for it"
+        case .dialogue where dialogues.conversations.isEmpty:
+            "dialogue needs gold whose inputs are conversations, lists of messages"
+        default: nil
+        }
     }
 
     /// Requests for about `rows` rows.
@@ -35,7 +44,12 @@ package struct SynthesisPrompts: Sendable {
         guard rows > 0, !gold.isEmpty else { return [] }
         var random = RandomNumbers(
             seed: UInt64(task.training.seed) &+ ContentKey(of: "\(method.rawValue) \(round)").number)
-        let perRequest = method == .evolve || method == .paraphrase ? 2 : method == .persona ? 3 : 4
+        let perRequest =
+            switch method {
+            case .evolve, .paraphrase, .dialogue: 2
+            case .persona: 3
+            default: 4
+            }
         return (0..<((rows + perRequest - 1) / perRequest)).map { number in
             request(method, number: number, count: perRequest, random: &random)
         }
@@ -57,6 +71,12 @@ package struct SynthesisPrompts: Sendable {
                 method: method, variant: variant, system: system, user: user + wish + "\n" + form(expected: expected),
                 seed: seed, parents: shown.map(\.input) + (quoting.map { [$0] } ?? []), expected: expected, count: count
             )
+        }
+        func form(expected: String?) -> String {
+            let input = method == .dialogue ? "[{\"role\": \"user\", \"content\": …}, …]" : "…"
+            let output = expected == nil ? ", \"output\": …" : ""
+            return
+                "Answer with one JSON object and nothing else: {\"rows\": [{\"input\": \(input)\(output)}, …]}"
         }
         switch method {
         case .instruct:
@@ -88,6 +108,16 @@ package struct SynthesisPrompts: Sendable {
                 "words", [],
                 "Say the same in \(count) other ways. Its answer is and must stay:\n\(row.output)\nKeep names, numbers and dates as they are.",
                 expected: row.output, quoting: row.input)
+        case .dialogue:
+            let target = dialogues.targets.target(number, random: &random)
+            let model = dialogues.conversations[random.below(dialogues.conversations.count)]
+            let roles = model.messages.reduce(into: [String]()) { if !$0.contains($1.role) { $0.append($1.role) } }
+            let trace =
+                roles.contains("tool") ? " Messages of the role tool are what a tool gave back." : ""
+            return build(
+                target.name, target.examples,
+                "Write \(count) new conversations of about \(model.messages.count) messages (roles: \(roles.joined(separator: ", "))), after which the system's answer is exactly this:\n\(target.answer)\nWhat it depends on may stand in several messages; the last one is not the assistant's.\(trace) They differ in topic, words and tone from the examples and from each other.",
+                expected: target.answer)
         case .outOfScope:
             let inScope = draw(16).filter { $0.output != task.abstain }.prefix(6)
             return build(
@@ -110,13 +140,8 @@ package struct SynthesisPrompts: Sendable {
     }
 
     private func line(_ example: Example) -> String {
-        JSONValue.object([("input", .string(example.input)), ("output", task.kind.value(of: example.output))]).text
-    }
-
-    private func form(expected: String?) -> String {
-        expected == nil
-            ? "Answer with one JSON object and nothing else: {\"rows\": [{\"input\": …, \"output\": …}, …]}"
-            : "Answer with one JSON object and nothing else: {\"rows\": [{\"input\": …}, …]}"
+        let input = Conversation(example.input)?.json ?? .string(example.input)
+        return JSONValue.object([("input", input), ("output", task.kind.value(of: example.output))]).text
     }
 
     /// What evolution does to an input.

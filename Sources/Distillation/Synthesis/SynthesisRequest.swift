@@ -52,7 +52,7 @@ package struct SynthesisReader: Sendable {
         if found.isEmpty, request.expected != nil, !text.contains("{") { found = lines(text).map { ($0, nil) } }
         return found.prefix(request.count * 2).compactMap { row in
             let input = row.input.split(whereSeparator: \.isNewline).joined(separator: "\n").trimmed
-            guard !input.isEmpty else { return nil }
+            guard !input.isEmpty, request.method != .dialogue || Conversation(input) != nil else { return nil }
             return SynthesisCandidate(input: input, expected: request.expected ?? row.output, request: request)
         }
     }
@@ -77,7 +77,8 @@ package struct SynthesisReader: Sendable {
                 }
             }
         case .object(let members):
-            if let input = value["input"]?.stringValue {
+            let conversation = value["input"].flatMap { Conversation($0) }?.text
+            if let input = value["input"]?.stringValue ?? conversation {
                 found.append((input, value["output"].flatMap { answers.output($0) }))
             } else {
                 for member in members {

@@ -71,15 +71,12 @@ struct RowReader {
                 throw TaskError("'input' is empty", file: url.path, line: line)
             }
             return text
-        case .array(let messages):
-            let lines = try messages.map { message in
-                guard let role = message["role"]?.stringValue, let content = message["content"]?.stringValue else {
-                    throw TaskError("a message of 'input' must have 'role' and 'content'", file: url.path, line: line)
-                }
-                return messages.count == 1 ? content : "\(role): \(content)"
+        case .array(let list):
+            guard let conversation = Conversation(input) else {
+                throw TaskError("a message of 'input' must have 'role' and 'content'", file: url.path, line: line)
             }
-            guard !lines.isEmpty else { throw TaskError("'input' is empty", file: url.path, line: line) }
-            return lines.joined(separator: "\n")
+            guard !list.isEmpty else { throw TaskError("'input' is empty", file: url.path, line: line) }
+            return conversation.text
         default:
             throw TaskError("'input' must be text or a list of messages", file: url.path, line: line)
         }

@@ -41,6 +41,8 @@ public enum SynthesisMethod: String, Sendable, Hashable, Codable, CaseIterable {
     case paraphrase
     /// A gold input with slips of the keyboard; needs no teacher.
     case noise
+    /// Conversations for a given answer, with what tools gave back where the gold's have that.
+    case dialogue
     /// Inputs that look like the task's and are not, for the label `output.abstain`.
     case outOfScope = "out_of_scope"
 }
