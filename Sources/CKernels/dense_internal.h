@@ -7,10 +7,14 @@
 
 // The largest packed block of b (rows, columns), and the floats of it and of a packed tile of a.
 enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH_N = 384, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (UK_GEMM_SCRATCH_N + 16) };
-/// Blocks of k of about equal length, a multiple of 8, at most UK_GEMM_SCRATCH_K. k is not 0.
+/// Blocks of n of about equal length, a multiple of `unit`, at most `most`, which is one, too. n is not 0.
+static inline size_t uk_gemm_block(size_t n, size_t most, size_t unit) {
+    const size_t blocks = (n + most - 1) / most;
+    return ((n + blocks - 1) / blocks + unit - 1) / unit * unit;
+}
+/// Blocks of k, which is not 0.
 static inline size_t uk_gemm_step(size_t k) {
-    const size_t blocks = (k + UK_GEMM_SCRATCH_K - 1) / UK_GEMM_SCRATCH_K;
-    return ((k + blocks - 1) / blocks + 7) / 8 * 8;
+    return uk_gemm_block(k, UK_GEMM_SCRATCH_K, 8);
 }
 // Queries whose scores are held at a time: a multiple of every tile's rows.
 enum { UK_ATTENTION_BLOCK = 48 };

@@ -12,7 +12,7 @@
 
 #pragma clang assume_nonnull begin
 
-// Processors with AVX-512 have a second-level cache of 1 MB or more, others half of that.
+// Servers with AVX-512 have a second-level cache of 1 MB or more; that of others may be smaller.
 enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_LANES == 16 ? UK_GEMM_SCRATCH_N : 256, GEMM_PANEL = 2 * UK_LANES };
 
 /// c[rows, panel] (+)= Σ_p a(i, p) · b[p, panel], of which `columns` are wanted. `rows` and `half`, whether the panel's first vector
@@ -62,7 +62,7 @@ static void gemm_rows(size_t rows, size_t k, const float *a, size_t a_row, size_
 #define UK_ROWS(n) \
     case n: gemm_tile(n, 0, k, a, a_row, a_column, b, c, c_row, columns, adds); break; \
     case n + 16: gemm_tile(n, 1, k, a, a_row, a_column, b, c, c_row, columns, adds); break;
-    // Offsets that are constants need no additions, which are many where another thread shares the core.
+    // With constant offsets four steps fit the registers, which is faster where others share the core.
     if (rows == UK_GEMM_ROWS && a_row == 1 && a_column == UK_GEMM_ROWS && columns > UK_LANES) {
         gemm_tile(UK_GEMM_ROWS, 0, k, a, 1, UK_GEMM_ROWS, b, c, c_row, columns, adds);
         return;
@@ -131,16 +131,10 @@ static void gemm_pack_tile(const float *a, size_t a_row, size_t a_column, size_t
         for (size_t i = 0; i < rows; i++) dst[p * UK_GEMM_ROWS + i] = a[i * a_row + p * a_column];
 }
 
-/// Blocks of columns of about equal width, whole panels, at most GEMM_N. n is not 0.
-static size_t gemm_blocks(size_t n) {
-    const size_t blocks = (n + GEMM_N - 1) / GEMM_N;
-    return ((n + blocks - 1) / blocks + GEMM_PANEL - 1) / GEMM_PANEL * GEMM_PANEL;
-}
-
 static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
     if (n_begin == n_end) return;
     float *tile = scratch + GEMM_K * GEMM_N;
-    const size_t step = uk_gemm_step(g->k), across = gemm_blocks(n_end - n_begin);
+    const size_t step = uk_gemm_step(g->k), across = uk_gemm_block(n_end - n_begin, GEMM_N, GEMM_PANEL);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
         const size_t k = g->k - p0 < step ? g->k - p0 : step;
         const int adds = g->accumulate || p0 > 0;

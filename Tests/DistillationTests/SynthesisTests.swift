@@ -288,9 +288,11 @@ import Tokenizers
                 let wish = Self.sentence(number * 10 + place, label: request.expected ?? "")
                 return JSONValue.object([("input", conversation(wish, number * 100 + place))])
             }
-            // A row that is no conversation is not taken.
-            let single = JSONValue.object([("input", .string("a card of mine, in one message"))])
-            return JSONValue.object([("rows", .array(rows + [single]))]).text
+            // A row that is no conversation is not taken, nor one that is answered.
+            let others = ["a card of mine \(number)", "user: a card \(number)\nassistant: here is a card"].map {
+                JSONValue.object([("input", .string($0))])
+            }
+            return JSONValue.object([("rows", .array(others + rows))]).text
         }
         let task = try TaskDefinition(folder: folder.url)
         var plain = task

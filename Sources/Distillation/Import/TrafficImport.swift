@@ -158,11 +158,7 @@ public struct TrafficImport: Sendable {
         var mask = { (text: String) in text }
         var found = personal
         if masks { mask = { found.mask($0) } }
-        let messages = exchange.messages.map { ($0.role, mask($0.content)) }
-        let input: JSONValue =
-            messages.count == 1
-            ? .string(messages[0].1)
-            : .array(messages.map { .object([("role", .string($0.0)), ("content", .string($0.1))]) })
+        let input = Conversation(exchange.messages.map { .init(role: $0.role, content: mask($0.content)) }).json
         var output = exchange.output
         if exchange.isJSON, let value = try? JSONParser.parse(output.utf8) {
             output = value.mappingStrings(mask).text

@@ -254,9 +254,10 @@ extension TaskRun {
     ///
     /// - Parameter inputs: those that are answered in any case.
     private func variedCount(besides inputs: Int) -> Int {
-        guard task.adaptation != nil, task.kind.hasLabels else { return 0 }
+        if let varied = task.varied { return varied }
+        guard task.adaptation != nil, task.kind == .label else { return 0 }
         let most = min(Self.mostRows - data.train.count, Self.variedPerRow * data.train.count, rowsThatFit)
-        return task.varied ?? max(0, most - inputs)
+        return max(0, most - inputs)
     }
 
     /// Rows as long as the gold's that are no more than is written and answered in minutes.

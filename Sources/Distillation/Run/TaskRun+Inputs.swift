@@ -6,18 +6,12 @@ internal import Tensors
 extension TaskRun {
     /// Inputs outside the labels, written by the student's base, beside those of the gold.
     func addOutOfScope(_ abstain: String) async throws {
-        let model = try resolve(task.student.base)
-        let key = try key("scope") {
-            $0.add("model", try modelKey(task.student.base))
-            $0.add("train", data.trainKey)
-            $0.add("abstain", abstain)
-            $0.add("seed", task.training.seed)
-        }
+        let key = try writingKey("scope") { $0.add("abstain", abstain) }
         let inputs: [String] = try await stage(
             "scope", "inputs outside the task", key: key, summary: { "\($0.count) written" }
         ) {
             try OutOfScopeWriter(
-                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
+                model: try writer(),
                 abstain: abstain, gold: data.train, pool: pool
             ).write(min(2000, max(200, data.train.count)), seed: UInt64(task.training.seed), progress: advance)
         }
@@ -30,18 +24,12 @@ extension TaskRun {
 
     /// Inputs like those of the gold, written by the student's base, beside those nobody has answered.
     func writeInputs(_ count: Int) async throws {
-        let model = try resolve(task.student.base)
-        let key = try key("write") {
-            $0.add("model", try modelKey(task.student.base))
-            $0.add("train", data.trainKey)
-            $0.add("count", count)
-            $0.add("seed", task.training.seed)
-        }
+        let key = try writingKey("write") { $0.add("count", count) }
         let inputs: [String] = try await stage(
             "write", "inputs like the task's", key: key, summary: { "\($0.count) written" }
         ) {
             try await InputWriter(
-                model: LanguageModel(contentsOf: model, contextLength: 1024, pool: pool, cache: ModelStore.packedCache),
+                model: try writer(),
                 kind: task.kind, gold: data.train, pool: pool
             ).write(count, seed: UInt64(task.training.seed), progress: advance) { first, write in
                 try await workspace.stage("written", key: key.part(first)) { try write() }
@@ -53,6 +41,21 @@ extension TaskRun {
         let new = inputs.filter { !known.contains(Dataset.normal($0)) }
         data.inputs += new
         data.notes.append("\(new.count) inputs for the teacher to answer were written by \(task.student.base)")
+    }
+
+    private func writingKey(_ stage: String, _ add: (inout ContentKey.Builder) -> Void) throws -> ContentKey {
+        try key(stage) {
+            $0.add("model", try modelKey(task.student.base))
+            $0.add("train", data.trainKey)
+            $0.add("seed", task.training.seed)
+            add(&$0)
+        }
+    }
+
+    /// The student's base, to write with.
+    private func writer() throws -> LanguageModel {
+        try LanguageModel(
+            contentsOf: try resolve(task.student.base), contextLength: 1024, pool: pool, cache: ModelStore.packedCache)
     }
 
     /// Inputs made of parts and words of those there are.

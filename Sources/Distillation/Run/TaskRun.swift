@@ -29,8 +29,8 @@ public final class TaskRun {
     let observer: any RunObserver
     let pool: WorkerPool
     let compute: Compute
-    /// Of training.
-    let trainingCompute: Compute
+    /// Of training, in the precision that a run chooses.
+    private(set) var trainingCompute: Compute
     let workspace: Workspace
     let store = ModelStore()
     private var stageNumber = 0
@@ -54,9 +54,7 @@ public final class TaskRun {
         self.observer = observer
         pool = options.threads == 0 ? WorkerPool() : WorkerPool(threadCount: options.threads)
         compute = Compute(pool: pool)
-        // Processes of a group may run on unlike machines.
-        let precision = task.training.precision ?? (options.group == nil ? .fastest : .float32)
-        trainingCompute = Compute(pool: pool, precision: precision)
+        trainingCompute = compute
         workspace = try Workspace(folder: folder)
         isShared = task.teacher != nil && task.teacher == task.student.base
     }
@@ -64,6 +62,8 @@ public final class TaskRun {
     public func run() async throws -> Outcome {
         stageCount = expectedStages
         for note in data.notes { observer.note(note) }
+        let precision = try await precision()
+        if precision != compute.precision { trainingCompute = Compute(pool: pool, precision: precision) }
         let base = try openModel(try resolve(task.student.base))
         let baseKey = try modelKey(task.student.base)
         func ownVocabulary() throws -> StudentVocabulary {
@@ -112,6 +112,15 @@ public final class TaskRun {
         return try finish(
             files, student: student, baseline: baseline, teacherRun: teacherRun, adaptedRun: adaptedRun,
             teachers: teachers)
+    }
+
+    /// The faster precision is found out once on a machine, so that a resumed run goes on as it began.
+    private func precision() async throws -> Precision {
+        if let precision = task.training.precision { return precision }
+        // Processes of a group may run on unlike machines.
+        guard options.group == nil else { return .float32 }
+        let key = ContentKey.of { $0.add("machine", Machine.description) }
+        return try await workspace.stage("precision", key: key) { .fastest }
     }
 
     // MARK: Stages

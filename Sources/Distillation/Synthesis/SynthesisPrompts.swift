@@ -32,7 +32,7 @@ package struct SynthesisPrompts: Sendable {
         switch method {
         case .outOfScope where task.abstain == nil: "out_of_scope needs 'output.abstain', the label for it"
         case .dialogue where dialogues.conversations.isEmpty:
-            "dialogue needs gold whose inputs are conversations, lists of messages"
+            "dialogue needs gold whose inputs are conversations, lists of messages with OpenAI's roles"
         default: nil
         }
     }

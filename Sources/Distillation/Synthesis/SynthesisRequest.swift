@@ -52,9 +52,14 @@ package struct SynthesisReader: Sendable {
         if found.isEmpty, request.expected != nil, !text.contains("{") { found = lines(text).map { ($0, nil) } }
         return found.prefix(request.count * 2).compactMap { row in
             let input = row.input.split(whereSeparator: \.isNewline).joined(separator: "\n").trimmed
-            guard !input.isEmpty, request.method != .dialogue || Conversation(input) != nil else { return nil }
+            guard !input.isEmpty, request.method != .dialogue || Self.asks(Conversation(input)) else { return nil }
             return SynthesisCandidate(input: input, expected: request.expected ?? row.output, request: request)
         }
+    }
+
+    /// Whether there is a conversation that the assistant has not answered yet.
+    private static func asks(_ conversation: Conversation?) -> Bool {
+        conversation.map { $0.messages.last?.role != "assistant" } ?? false
     }
 
     private func values(_ text: String) -> [JSONValue] {

@@ -2,12 +2,9 @@ internal import Tokenizers
 
 /// An input of several messages. As text, which is what models and stores see, each begins with its role: `user: …`.
 struct Conversation: Sendable, Hashable {
-    struct Message: Sendable, Hashable {
-        var role: String
-        var content: String
-    }
+    var messages: [LoggedExchange.Message]
 
-    var messages: [Message]
+    init(_ messages: [LoggedExchange.Message]) { self.messages = messages }
 
     /// OpenAI's roles; a text's line that begins with one of them begins a message.
     private static let roles = ["system", "developer", "user", "assistant", "tool", "function"]
@@ -16,11 +13,11 @@ struct Conversation: Sendable, Hashable {
     ///
     /// - Returns: nil where there are fewer than two.
     init?(_ text: String) {
-        var messages: [Message] = []
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        var messages: [LoggedExchange.Message] = []
+        for line in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline) {
             if let colon = line.firstIndex(of: ":"), Self.roles.contains(String(line[..<colon])) {
                 messages.append(
-                    Message(role: String(line[..<colon]), content: String(line[line.index(after: colon)...]).trimmed))
+                    .init(role: String(line[..<colon]), content: String(line[line.index(after: colon)...]).trimmed))
             } else if messages.isEmpty {
                 return nil
             } else {
@@ -39,7 +36,7 @@ struct Conversation: Sendable, Hashable {
         messages = []
         for entry in list {
             guard let role = entry["role"]?.stringValue, let content = entry["content"]?.stringValue else { return nil }
-            messages.append(Message(role: role, content: content))
+            messages.append(.init(role: role, content: content))
         }
     }
 
@@ -49,7 +46,10 @@ struct Conversation: Sendable, Hashable {
             ? messages[0].content : messages.map { "\($0.role): \($0.content)" }.joined(separator: "\n")
     }
 
+    /// The input as rows have it; of one message its content alone.
     var json: JSONValue {
-        .array(messages.map { .object([("role", .string($0.role)), ("content", .string($0.content))]) })
+        messages.count == 1
+            ? .string(messages[0].content)
+            : .array(messages.map { .object([("role", .string($0.role)), ("content", .string($0.content))]) })
     }
 }
