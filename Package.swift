@@ -89,7 +89,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
         .target(
-            name: "TestSupport", dependencies: ["LanguageModels", "Tensors", "Tokenizers"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["LanguageModels", "Tensors", "Tokenizers", "Training"],
+            path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "Tensors"], swiftSettings: swiftSettings),
         .testTarget(name: "TensorsTests", dependencies: ["Tensors", "CKernels"], swiftSettings: swiftSettings),

@@ -5,8 +5,8 @@
 
 #pragma clang assume_nonnull begin
 
-// The largest packed block of b (rows, columns), and the floats of it and of a packed tile of a.
-enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH_N = 384, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (UK_GEMM_SCRATCH_N + 16) };
+// The longest block of k, and the floats of the largest packed blocks of b and a.
+enum { UK_GEMM_SCRATCH_K = 384, UK_GEMM_SCRATCH = UK_GEMM_SCRATCH_K * (768 + 96) };
 /// Blocks of n of about equal length, a multiple of `unit`, at most `most`, which is one, too. n is not 0.
 static inline size_t uk_gemm_block(size_t n, size_t most, size_t unit) {
     const size_t blocks = (n + most - 1) / most;

@@ -1,9 +1,9 @@
 // Matrix products in vectors, a part of dense_lanes.h.
 //
-// Blocked as in Goto & van de Geijn 2008: a block of b (at most GEMM_K × GEMM_N) is packed into panels of two vectors and
-// stays in the second-level cache, a tile of a (UK_GEMM_ROWS × GEMM_K) in the first while all panels pass by. Where many
-// panels do, the tile is packed, too. Blocks of k depend on k alone, so that a result does not depend on how rows and columns
-// are split between threads.
+// Blocked as in Goto & van de Geijn 2008: a block of b (at most GEMM_K × GEMM_N) is packed into panels of two vectors, and
+// where there are many of them a block of a (GEMM_M × GEMM_K) into tiles of UK_GEMM_ROWS. With one tile a block, the tile
+// stays in the first-level cache while the panels pass by from the second; with many, the panel stays while the tiles do.
+// Blocks of k depend on k alone, so that a result does not depend on how rows and columns are split between threads.
 #ifndef UK_DENSE_PRODUCT_H
 #define UK_DENSE_PRODUCT_H
 #include "dense_internal.h"
@@ -12,8 +12,15 @@
 
 #pragma clang assume_nonnull begin
 
-// Servers with AVX-512 have a second-level cache of 1 MB or more; that of others may be smaller.
-enum { GEMM_K = UK_GEMM_SCRATCH_K, GEMM_N = UK_LANES == 16 ? UK_GEMM_SCRATCH_N : 256, GEMM_PANEL = 2 * UK_LANES };
+// Servers with AVX-512 have a second-level cache of 1 MB or more; that of others may be smaller. With AVX2 a panel is small
+// enough for the first, and b's block may lie in the third, since it is read once for all tiles of a's.
+enum {
+    GEMM_K = UK_GEMM_SCRATCH_K,
+    GEMM_N = UK_LANES == 16 ? 384 : UK_LANES == 8 ? 768 : 256,
+    GEMM_M = UK_LANES == 8 ? 16 * UK_GEMM_ROWS : UK_GEMM_ROWS,
+    GEMM_PANEL = 2 * UK_LANES
+};
+_Static_assert(GEMM_K * (GEMM_N + GEMM_M) <= UK_GEMM_SCRATCH, "the packed blocks fit the scratch");
 
 /// c[rows, panel] (+)= Σ_p a(i, p) · b[p, panel], of which `columns` are wanted. `rows` and `half`, whether the panel's first vector
 /// is enough, are constants where this is inlined.
@@ -133,7 +140,6 @@ static void gemm_pack_tile(const float *a, size_t a_row, size_t a_column, size_t
 
 static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
     if (n_begin == n_end) return;
-    float *tile = scratch + GEMM_K * GEMM_N;
     const size_t step = uk_gemm_step(g->k), across = uk_gemm_block(n_end - n_begin, GEMM_N, GEMM_PANEL);
     for (size_t p0 = 0; p0 < g->k; p0 += step) {
         const size_t k = g->k - p0 < step ? g->k - p0 : step;
@@ -143,19 +149,26 @@ static void gemm(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin,
             for (size_t j = 0; j < width; j += GEMM_PANEL)
                 gemm_pack(g->b + p0 * g->b_row + (n0 + j) * g->b_column, g->b_row, g->b_column, k,
                           width - j < GEMM_PANEL ? width - j : GEMM_PANEL, scratch + j * k);
-            for (size_t i = m_begin; i < m_end; i += UK_GEMM_ROWS) {
-                const size_t rows = m_end - i < UK_GEMM_ROWS ? m_end - i : UK_GEMM_ROWS;
-                const float *a = g->a + i * g->a_row + p0 * g->a_column;
-                size_t a_row = g->a_row, a_column = g->a_column;
-                if (rows == UK_GEMM_ROWS && width > 4 * GEMM_PANEL) {
-                    gemm_pack_tile(a, a_row, a_column, k, rows, tile);
-                    a = tile;
+            for (size_t m0 = m_begin; m0 < m_end; m0 += GEMM_M) {
+                const size_t height = m_end - m0 < GEMM_M ? m_end - m0 : GEMM_M;
+                const float *a = g->a + m0 * g->a_row + p0 * g->a_column;
+                size_t a_tile = UK_GEMM_ROWS * g->a_row, a_row = g->a_row, a_column = g->a_column;
+                // A block of one tile that is not whole is not worth it.
+                if (width > 4 * GEMM_PANEL && height >= UK_GEMM_ROWS) {
+                    float *block = scratch + GEMM_K * GEMM_N;
+                    for (size_t i = 0; i < height; i += UK_GEMM_ROWS)
+                        gemm_pack_tile(a + i * a_row, a_row, a_column, k, height - i < UK_GEMM_ROWS ? height - i : UK_GEMM_ROWS,
+                                       block + i * k);
+                    a = block;
+                    a_tile = UK_GEMM_ROWS * k;
                     a_row = 1;
                     a_column = UK_GEMM_ROWS;
                 }
                 for (size_t j = 0; j < width; j += GEMM_PANEL)
-                    gemm_rows(rows, k, a, a_row, a_column, scratch + j * k, g->c + i * g->c_row + n0 + j, g->c_row,
-                              width - j < GEMM_PANEL ? width - j : GEMM_PANEL, adds);
+                    for (size_t i = 0; i < height; i += UK_GEMM_ROWS)
+                        gemm_rows(height - i < UK_GEMM_ROWS ? height - i : UK_GEMM_ROWS, k, a + i / UK_GEMM_ROWS * a_tile, a_row, a_column,
+                                  scratch + j * k, g->c + (m0 + i) * g->c_row + n0 + j, g->c_row,
+                                  width - j < GEMM_PANEL ? width - j : GEMM_PANEL, adds);
             }
         }
     }

@@ -2,13 +2,15 @@ internal import ArgumentParser
 internal import Distillation
 internal import Distributed
 internal import Foundation
+internal import Tensors
+internal import Training
 
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "The whole loop on a task: adapt the teacher, label, train, evaluate, package.",
         discussion: """
             Run again, it does only what changed. Killed, it goes on where it was. Under mpirun, where the program is \
-            built with the trait MPI, the processes share the training.
+            built with the trait MPI, the processes share the training and a local teacher's labels.
             """)
 
     @Argument(help: "A folder with a task.yaml.") var folder: String
@@ -24,7 +26,10 @@ struct Run: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await Launch.run(threads: threads) { group in
+        let helpers = { (pool: WorkerPool) -> [any GroupHelper] in
+            [GradientWorker(pool: pool), LabelWorker(pool: pool)]
+        }
+        try await Launch.run(threads: threads, helpers: helpers) { group in
             var options = RunOptions(minutes: minutes, threads: threads)
             options.group = group
             if group != nil, threads == 0 { options.threads = Launch.threadCount }

@@ -1,5 +1,5 @@
 internal import Foundation
-internal import Tensors
+package import Tensors
 package import Training
 
 /// How this process was started.
@@ -28,21 +28,25 @@ package enum Launch {
         return max(1, digits.reduce(0) { $0 + $1.nonzeroBitCount })
     }
 
-    /// Runs `main` at rank 0 with the group of all processes, or nil where this one is alone; at the others, computes
-    /// gradients until `main` has ended.
+    /// Runs `main` at rank 0 with the group of all processes, or nil where this one is alone; the others help until `main`
+    /// has ended.
     ///
-    /// - Parameter threads: 0: ``threadCount``.
+    /// - Parameters:
+    ///   - threads: 0: ``threadCount``.
+    ///   - helpers: what the others do.
     /// - Throws: `TrainingError` when `mpirun` started several processes of a program that is built without MPI.
-    package static func run(threads: Int, _ main: ((any ProcessGroup)?) async throws -> Void) async throws {
+    package static func run(
+        threads: Int, helpers: (WorkerPool) -> [any GroupHelper], _ main: ((any ProcessGroup)?) async throws -> Void
+    ) async throws {
         guard processCount > 1 else { return try await main(nil) }
         #if MPI
             let group = MPIProcessGroup()
             defer { group.end() }
             if group.rank > 0 {
                 let pool = WorkerPool(threadCount: threads == 0 ? threadCount : threads)
-                return GradientWorker.run(group, pool: pool)
+                return GroupWorker.run(group, helpers: helpers(pool))
             }
-            defer { GradientWorker.end(group) }
+            defer { GroupWorker.end(group) }
             try await main(group)
         #else
             throw TrainingError(

@@ -89,6 +89,16 @@
                 ? (0..<size).map { Array(all[$0 * values.count..<($0 + 1) * values.count]) } : []
         }
 
+        func collect(_ bytes: [UInt8]) -> [[UInt8]] {
+            let lengths = gather([Double(bytes.count)]).map { Int32($0[0]) }
+            let begins = lengths.reduce(into: [Int32(0)]) { $0.append($0[$0.count - 1] + $1) }
+            var all = [UInt8](repeating: 0, count: Int(begins[lengths.count]))
+            MPI_Gatherv(
+                bytes, Int32(bytes.count), understudy_mpi_byte(), &all, lengths, begins, understudy_mpi_byte(), 0,
+                understudy_mpi_world())
+            return lengths.indices.map { Array(all[Int(begins[$0])..<Int(begins[$0 + 1])]) }
+        }
+
         func end() { MPI_Finalize() }
     }
 #endif

@@ -1,106 +1,9 @@
 import Foundation
 import LanguageModels
-import Synchronization
 import Tensors
+import TestSupport
 import Testing
 import Training
-
-/// Processes that are threads of this one.
-private final class Threads: Sendable {
-    private struct Board {
-        var message: [UInt8] = []
-        var values: [[Float]]
-        var numbers: [[Double]]
-        var calls = 0
-    }
-
-    let size: Int
-    private let board: Mutex<Board>
-    private let barrier: Barrier
-
-    init(_ size: Int) {
-        self.size = size
-        board = Mutex(
-            Board(values: .init(repeating: [], count: size), numbers: .init(repeating: [], count: size)))
-        barrier = Barrier(size)
-    }
-
-    var members: [Member] { (0..<size).map { Member(threads: self, rank: $0) } }
-    /// Sums over all members so far.
-    var calls: Int { board.withLock { $0.calls } }
-
-    final class Member: ProcessGroup {
-        private let threads: Threads
-        let rank: Int
-        var size: Int { threads.size }
-
-        init(threads: Threads, rank: Int) {
-            self.threads = threads
-            self.rank = rank
-        }
-
-        func announce(_ message: [UInt8]) -> [UInt8] {
-            if rank == 0 { threads.board.withLock { $0.message = message } }
-            threads.barrier.wait()
-            defer { threads.barrier.wait() }
-            return threads.board.withLock { $0.message }
-        }
-
-        func broadcast(_ values: Floats, count: Int) {
-            if rank == 0 {
-                threads.board.withLock { $0.values[0] = Array(UnsafeBufferPointer(start: values, count: count)) }
-            }
-            threads.barrier.wait()
-            defer { threads.barrier.wait() }
-            threads.board.withLock { values.update(from: $0.values[0], count: count) }
-        }
-
-        func sum(_ values: Floats, count: Int) {
-            threads.board.withLock {
-                $0.values[rank] = Array(UnsafeBufferPointer(start: values, count: count))
-                $0.calls += 1
-            }
-            threads.barrier.wait()
-            defer { threads.barrier.wait() }
-            guard rank == 0 else { return }
-            threads.board.withLock { board in
-                for other in 1..<size {
-                    for index in 0..<count { values[index] += board.values[other][index] }
-                }
-            }
-        }
-
-        func gather(_ values: [Double]) -> [[Double]] {
-            threads.board.withLock { $0.numbers[rank] = values }
-            threads.barrier.wait()
-            defer { threads.barrier.wait() }
-            return rank == 0 ? threads.board.withLock { $0.numbers } : []
-        }
-    }
-
-    private final class Barrier: @unchecked Sendable {
-        private let condition = NSCondition()
-        private let count: Int
-        private var waiting = 0
-        private var round = 0
-
-        init(_ count: Int) { self.count = count }
-
-        func wait() {
-            condition.lock()
-            defer { condition.unlock() }
-            waiting += 1
-            if waiting == count {
-                waiting = 0
-                round += 1
-                condition.broadcast()
-            } else {
-                let own = round
-                while own == round { condition.wait() }
-            }
-        }
-    }
-}
 
 struct DataParallelTests {
     /// Trains a small decoder with so many processes.
@@ -110,14 +13,8 @@ struct DataParallelTests {
         data: [TrainingSequence] = TinyDecoder.copies(40)
     ) throws -> (weights: [Float], record: TrainingRecord) {
         let c = adapters ? TinyDecoder.dense() : TinyDecoder.experts()
-        let threads = Threads(processes)
-        let members = threads.members
-        let done = DispatchGroup()
-        for member in members.dropFirst() {
-            DispatchQueue(label: "rank \(member.rank)").async(group: done) {
-                GradientWorker.run(member, pool: WorkerPool(threadCount: 1))
-            }
-        }
+        let threads = ThreadGroup(processes)
+        let helpers = threads.help { [GradientWorker(pool: WorkerPool(threadCount: 1))] }
         var options = TrainingOptions()
         options.epochs = 2
         options.batch = 8
@@ -130,10 +27,9 @@ struct DataParallelTests {
         let trainer = try Trainer(
             model: TinyDecoder.decoder(c, parameters, precision: precision), data: data,
             validation: TinyDecoder.copies(4, seed: 5),
-            options: options, checkpoint: checkpoint, key: "k", group: processes > 1 ? members[0] : nil)
+            options: options, checkpoint: checkpoint, key: "k", group: processes > 1 ? threads.members[0] : nil)
         #expect(try trainer.run())
-        if processes > 1 { GradientWorker.end(members[0]) }
-        done.wait()
+        helpers.end()
         #expect(threads.calls == (processes > 1 ? processes * 10 : 0))
         return (parameters.values.values, trainer.record)
     }

@@ -23,7 +23,7 @@ public struct RunOptions: Sendable {
     public var minutes: Double?
     /// Threads; 0: one for each core.
     public var threads = 0
-    /// Processes that share the work of training, of which this is rank 0; nil: this one alone.
+    /// Processes that share the work of training and labelling, of which this is rank 0; nil: this one alone.
     package var group: (any ProcessGroup)?
 
     public init(minutes: Double? = nil, threads: Int = 0) {

@@ -152,16 +152,7 @@ extension TaskRun {
         }
     }
 
-    private func ensemble(_ adapted: [Adapted], vocabulary: StudentVocabulary) throws -> TeacherEnsemble {
-        let format = vocabulary.format
-        return TeacherEnsemble(
-            try adapted.map { member in
-                let model = try LanguageModel(
-                    contentsOf: workspace.url(of: member.file).path,
-                    contextLength: format.maximumInputTokens + format.maximumAnswerTokens + 8, pool: pool)
-                return try TaskModel(model: model, format: format, pool: pool)
-            })
-    }
+    private func paths(_ adapted: [Adapted]) -> [String] { adapted.map { workspace.url(of: $0.file).path } }
 
     /// How an adapted teacher did on the test set.
     struct TeacherEvaluation: Codable {
@@ -178,7 +169,7 @@ extension TaskRun {
             $0.add("test", data.testKey)
         }
         return try await stage("adapted", "adapted teacher", key: key, summary: { quality($0.run) }) {
-            let teacher = try ensemble(adapted, vocabulary: vocabulary)
+            let teacher = try TeacherEnsemble(paths(adapted), format: vocabulary.format, pool: pool)
             let name = "\(task.teacher ?? "") adapted" + (adapted.count == 1 ? "" : ", \(adapted.count) together")
             let reader = try scoredAnswers(vocabulary)
             var answers: [TaskAnswer] = []
@@ -200,7 +191,8 @@ extension TaskRun {
     /// - Parameter evaluation: tells how fast the teacher is.
     func chooseInputs(_ evaluation: SystemRun) -> [String] {
         let plan = LabelPlan(
-            minutes: options.minutes, answered: evaluation.answers.count, seconds: evaluation.seconds,
+            minutes: options.minutes, answered: evaluation.answers.count,
+            seconds: evaluation.seconds / Double(options.group?.size ?? 1),
             gold: data.train.count, inputs: data.inputs.count, validation: data.validation.count)
         let gold = draw(plan.gold, of: data.train.map(\.input), "rows of gold")
         let inputs = draw(plan.inputs, of: data.inputs, "inputs")
@@ -227,10 +219,9 @@ extension TaskRun {
             for (index, member) in adapted.enumerated() { $0.add(index == 0 ? "model" : "model \(index)", member.file) }
             $0.add("alternatives", alternatives)
         }
-        return try await label(all, teacher: key, title: title) {
-            let teacher = try ensemble(adapted, vocabulary: vocabulary)
-            return { try teacher.answer($0, alternatives: alternatives) }
-        }
+        return try await label(
+            all, by: .adapted(vocabulary.format, alternatives: alternatives), at: paths(adapted), key: key, title: title
+        )
     }
 
     /// Passes over the inputs as text. Where there is little gold, what the inputs look like helps.

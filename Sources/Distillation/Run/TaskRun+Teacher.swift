@@ -8,11 +8,15 @@ extension TaskRun {
     // MARK: A local teacher as it came
 
     func prompted(_ teacher: String) throws -> PromptedTeacher {
-        let model = try LanguageModel(contentsOf: try resolve(teacher), pool: pool)
-        let examples = PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6)
-        return try PromptedTeacher(
-            model: model, task: task, labels: data.labels, examples: examples, schema: data.inferredSchema(task),
-            pool: pool)
+        try prompt.open(try resolve(teacher), pool: pool)
+    }
+
+    /// What a local teacher is told that is asked as it came.
+    var prompt: LocalTeacher.Prompt {
+        LocalTeacher.Prompt(
+            task: task, labels: data.labels,
+            examples: PromptedTeacher.examples(data.train, count: task.kind == .label ? 0 : 6),
+            schema: data.inferredSchema(task))
     }
 
     func promptedRun(_ teacher: String) async throws -> SystemRun {

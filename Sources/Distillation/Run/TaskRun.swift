@@ -280,30 +280,27 @@ public final class TaskRun {
             $0.add("labels", data.labels)
             $0.add("train", data.trainKey)
         }
-        return try await label(data.inputs, teacher: key) {
-            let model = try prompted(teacher)
-            return { try model.answer($0) }
-        }
+        return try await label(data.inputs, by: .prompted(prompt), at: [try resolve(teacher)], key: key)
     }
 
     /// What a local teacher says to inputs. Each answer is kept by itself, so that more inputs are no reason to answer
     /// the others again.
     ///
     /// - Parameters:
-    ///   - teacher: the key of what an answer depends on besides its input.
-    ///   - open: loads the teacher; called when something is to be answered.
+    ///   - paths: of the teacher's models.
+    ///   - teacherKey: of what an answer depends on besides its input.
     func label(
-        _ inputs: [String], teacher: ContentKey, title: String = "teacher labels",
-        open: () throws -> ([String]) throws -> [TaskAnswer]
+        _ inputs: [String], by teacher: LocalTeacher, at paths: [String], key teacherKey: ContentKey,
+        title: String = "teacher labels"
     ) async throws -> Labels {
         let summary = { (labels: Labels) in "\(labels.count) answers" }
         let key = key("label") {
-            $0.add("teacher", teacher)
+            $0.add("teacher", teacherKey)
             $0.add("inputs", inputs)
         }
         let keys = inputs.map { input in
             ContentKey.of {
-                $0.add("teacher", teacher)
+                $0.add("teacher", teacherKey)
                 $0.add("input", input)
             }
         }
@@ -313,13 +310,13 @@ public final class TaskRun {
         ) {
             var answer: (([String]) throws -> [TaskAnswer])?
             _ = try await workspace.answers(
-                to: keys, batch: 64,
+                to: keys, batch: 64 * (options.group?.size ?? 1),
                 progress: {
                     observer.stageAdvanced(
                         Double($0) / Double(max(1, keys.count)), detail: "\($0) of \(keys.count) answers")
                 }
             ) { indices in
-                if answer == nil { answer = try open() }
+                if answer == nil { answer = try open(teacher, at: paths) }
                 let clock = ContinuousClock()
                 var given: [TaskAnswer] = []
                 let time = try clock.measure { given = try answer!(indices.map { inputs[$0] }) }
@@ -341,5 +338,11 @@ public final class TaskRun {
             return LabelledRow(input: input, answer: try decoder.decode(TaskAnswer.self, from: answer.body))
         }
         return result
+    }
+
+    /// Opens a teacher here, or at all processes that share the work.
+    private func open(_ teacher: LocalTeacher, at paths: [String]) throws -> ([String]) throws -> [TaskAnswer] {
+        guard let group = options.group else { return try teacher.open(paths, pool: pool) }
+        return try SharedTeacher(teacher, paths: paths, group: group, pool: pool).answer
     }
 }

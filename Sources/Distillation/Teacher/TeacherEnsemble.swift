@@ -1,5 +1,6 @@
 internal import Inference
 internal import LanguageModels
+internal import Tensors
 
 /// Teachers that were fitted to the same gold from different seeds, and answer together.
 ///
@@ -11,6 +12,17 @@ package struct TeacherEnsemble {
     init(_ members: [TaskModel]) {
         precondition(!members.isEmpty)
         self.members = members
+    }
+
+    /// - Throws: `ModelError`, ``TaskError``.
+    init(_ paths: [String], format: TaskFormat, pool: WorkerPool) throws {
+        self.init(
+            try paths.map { path in
+                let model = try LanguageModel(
+                    contentsOf: path, contextLength: format.maximumInputTokens + format.maximumAnswerTokens + 8,
+                    pool: pool)
+                return try TaskModel(model: model, format: format, pool: pool)
+            })
     }
 
     /// Parameters and bytes of all members: each of them reads every request.

@@ -13,16 +13,6 @@ internal import Tensors
 /// The update is that of one process up to the order of sums, but for the routers' extra losses, which are means of the
 /// shares' losses, as with micro-batches. For the same number of processes results are the same bit for bit.
 final class DataParallel {
-    /// What rank 0 says.
-    enum Message: UInt8 {
-        /// There is nothing more to do.
-        case end
-        /// A training begins: a ``ModelDescription`` as JSON; then all weights.
-        case model
-        /// An update: micro-batch and sequences; then the weights that train, then the shares' gradients and numbers.
-        case gradients
-    }
-
     /// A decoder in training, without its weights.
     struct ModelDescription: Codable {
         var configuration: ModelConfiguration
@@ -52,7 +42,7 @@ final class DataParallel {
     /// - Parameter microBatch: sequences of a pass of each process; 0: all of its share.
     func gradients(_ sequences: [TrainingSequence], microBatch: Int) -> TrainableDecoder.PassResult {
         describe()
-        let head = [Message.gradients.rawValue] + withUnsafeBytes(of: Int64(microBatch)) { Array($0) }
+        let head = [GroupMessage.gradients.rawValue] + withUnsafeBytes(of: Int64(microBatch)) { Array($0) }
         _ = group.announce(head + SequenceBytes.write(sequences))
         group.broadcast(model.parameters.values.base, count: model.parameters.trainedCount)
         return Self.share(sequences, microBatch: microBatch, model: model, group: group)
@@ -69,7 +59,7 @@ final class DataParallel {
         guard let json = try? JSONEncoder().encode(description) else {
             preconditionFailure("DataParallel: a model's shape has numbers that are not finite")
         }
-        _ = group.announce([Message.model.rawValue] + json)
+        _ = group.announce([GroupMessage.model.rawValue] + json)
         group.broadcast(model.parameters.values.base, count: model.parameters.values.count)
     }
 
@@ -77,12 +67,12 @@ final class DataParallel {
     static func share(
         _ sequences: [TrainingSequence], microBatch: Int, model: TrainableDecoder, group: any ProcessGroup
     ) -> TrainableDecoder.PassResult {
-        let shares = split(sequences.map(\.tokens.count), into: group.size)
         let tokens = sequences.map(\.tokens.count)
+        let share = group.shares(of: tokens)[group.rank]
         let all = tokens.reduce(0, +)
         let whole = TrainableDecoder.Whole(
             weight: sequences.reduce(0) { $0 + Double($1.weight) * Double($1.targets.count) }, tokens: all)
-        let own = model.gradients(Array(sequences[shares[group.rank]]), microBatch: microBatch, of: whole)
+        let own = model.gradients(Array(sequences[share]), microBatch: microBatch, of: whole)
         group.sum(model.parameters.gradients.base, count: model.parameters.trainedCount)
         let layers = model.configuration.experts == nil ? 0 : model.configuration.layerCount
         let experts = model.configuration.experts?.routedCount ?? 0
@@ -92,24 +82,6 @@ final class DataParallel {
             result.add(.init(numbers, layers: layers, experts: experts), share: 1)
         }
         return result
-    }
-
-    /// Neighbouring sequences for each process, with about as many tokens each; a process may get none.
-    static func split(_ tokens: [Int], into processes: Int) -> [Range<Int>] {
-        let all = tokens.reduce(0, +)
-        var ends = [Int](repeating: 0, count: processes)
-        var before = 0
-        for (index, count) in tokens.enumerated() {
-            // Where the sequence's middle lies says whose it is.
-            let process = min(processes - 1, (2 * before + count) * processes / max(1, 2 * all))
-            ends[process] = index + 1
-            before += count
-        }
-        var start = 0
-        return ends.map { end in
-            defer { start = max(start, end) }
-            return start..<max(start, end)
-        }
     }
 }
 

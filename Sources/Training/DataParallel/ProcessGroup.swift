@@ -21,4 +21,28 @@ package protocol ProcessGroup: AnyObject, Sendable {
 
     /// Numbers of all processes, by rank, at rank 0; nothing at the others. Each has as many.
     func gather(_ values: [Double]) -> [[Double]]
+
+    /// Bytes of all processes, by rank, at rank 0; nothing at the others. Less than 2 GiB in all.
+    func collect(_ bytes: [UInt8]) -> [[UInt8]]
+}
+
+extension ProcessGroup {
+    /// Neighbouring pieces of work for each process, about as much for each; a process may get none.
+    ///
+    /// - Parameter work: of each piece, in any unit.
+    package func shares(of work: [Int]) -> [Range<Int>] {
+        let all = work.reduce(0, +)
+        var ends = [Int](repeating: 0, count: size)
+        var before = 0
+        for (index, amount) in work.enumerated() {
+            // Where the piece's middle lies says whose it is.
+            ends[min(size - 1, (2 * before + amount) * size / max(1, 2 * all))] = index + 1
+            before += amount
+        }
+        var start = 0
+        return ends.map { end in
+            defer { start = max(start, end) }
+            return start..<max(start, end)
+        }
+    }
 }
