@@ -1,4 +1,5 @@
 import Distillation
+import Foundation
 import Tensors
 import Testing
 
@@ -70,7 +71,7 @@ import Testing
         #expect(held.match("tell me what is my balance in euros at the end of the month") == nil)
         // Eight words in a row, a whole text of six, and 13 of a long one.
         #expect(held.match("hi, send my new card to the office in a week")?.kind == .overlap)
-        #expect(held.match("hi, send my card to the new office in town today maybe") == nil)
+        #expect(held.match("hi, send my card to the new shop in town when you can") == nil)
         #expect(held.match("so tell me how do I close an account with you") == .init(kind: .overlap, row: 2, value: 6))
         let thirteen = (10..<23).map { "word\($0)" }.joined(separator: " ")
         let twelve = (10..<22).map { "word\($0)" }.joined(separator: " ")
@@ -82,6 +83,93 @@ import Testing
             similar.match("where can I find the nearest cash machines abroad right now please")?.kind == .similar)
         #expect(similar.match("my card was stolen in the cash machine") == nil)
         #expect(Decontamination([]).match("anything") == nil)
+    }
+
+    /// Every way of copying a text that a generator has, on the inputs of a pack.
+    private func copies(_ text: String, _ random: inout RandomNumbers) -> [String: String] {
+        let words = text.split(separator: " ").map(String.init)
+        let letters = "abcdefghijklmnopqrstuvwxyz".map(String.init)
+        func below(_ count: Int) -> Int { random.below(count) }
+        var result = ["case": text.uppercased(), "order": words.shuffled(using: &random).joined(separator: " ")]
+        var slips = words
+        for _ in 0..<max(1, words.count / 5) {
+            let word = below(words.count)
+            slips[word].replaceSubrange(
+                slips[word].startIndex..<slips[word].index(after: slips[word].startIndex), with: letters[below(26)])
+        }
+        result["spelling"] = slips.joined(separator: " ")
+        // One word in five; texts of fewer have nothing to lose.
+        guard words.count >= 5 else { return result }
+        var exchanged = words, fewer = words, more = words
+        for place in words.indices.shuffled(using: &random).prefix(words.count / 5) {
+            exchanged[place] = "zebra\(place)"
+        }
+        for _ in 0..<words.count / 5 {
+            fewer.remove(at: below(fewer.count))
+            more.insert("zebra", at: below(more.count))
+        }
+        result["words exchanged"] = exchanged.joined(separator: " ")
+        result["words left out"] = fewer.joined(separator: " ")
+        result["words put in"] = more.joined(separator: " ")
+        var noisy = Array(text)
+        for _ in 0..<text.count / 5 { noisy[below(noisy.count)] = Character(letters[below(26)]) }
+        result["letters"] = String(noisy)
+        return result
+    }
+
+    @Test func plantedCopiesAreFoundAndOtherRowsAreLeft() throws {
+        let pack = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../Packs/finance").standardized
+        func inputs(_ name: String) throws -> [String] {
+            struct Row: Decodable { var input: String }
+            return try String(contentsOf: pack.appendingPathComponent(name), encoding: .utf8).split(separator: "\n").map
+            {
+                try JSONDecoder().decode(Row.self, from: Data($0.utf8)).input
+            }
+        }
+        let test = try inputs("test.jsonl")
+        let held = Decontamination(test)
+        var random = RandomNumbers(seed: 11)
+        var found: [String: (hits: Int, all: Int)] = [:]
+        for text in test {
+            for (way, copy) in copies(text, &random) {
+                found[way, default: (0, 0)].hits += held.match(copy) == nil ? 0 : 1
+                found[way, default: (0, 0)].all += 1
+            }
+        }
+        #expect(found.count == 7)
+        for (way, count) in found {
+            #expect(Double(count.hits) >= 0.99 * Double(count.all), "\(way): \(count.hits) of \(count.all)")
+        }
+        let others = try inputs("gold.jsonl") + inputs("inputs.jsonl")
+        let removed = others.count { held.match($0) != nil }
+        #expect(removed < others.count / 100, "\(removed) of \(others.count)")
+    }
+
+    @Test(arguments: [0, 1, 5, 63, 64, 65, 128, 200]) func editsAreLevenshteins(_ length: Int) {
+        var random = RandomNumbers(seed: UInt64(length))
+        func text(_ count: Int) -> [Unicode.Scalar] {
+            (0..<count).map { _ in "abcä".unicodeScalars.randomElement(using: &random)! }
+        }
+        func table(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Int {
+            var row = Array(0...b.count)
+            for i in a.indices {
+                var diagonal = row[0]
+                row[0] = i + 1
+                for j in b.indices {
+                    let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
+                    diagonal = row[j + 1]
+                    row[j + 1] = next
+                }
+            }
+            return row[b.count]
+        }
+        for other in [0, 1, 30, 64, 150] {
+            let a = text(length), b = text(other)
+            let edits = EditDistance(a).edits(to: b)
+            #expect(edits == table(a, b))
+            #expect(LetterHistogram(a).leastEdits(to: LetterHistogram(b)) <= edits)
+        }
     }
 
     @Test func whatNoCustomerWritesIsFound() {

@@ -6,7 +6,7 @@ package struct Decontamination: Sendable {
         case same
         /// They have a run of words in common.
         case overlap
-        /// Their shingles are nearly the same.
+        /// One is the other with few changes.
         case similar
     }
 
@@ -14,7 +14,7 @@ package struct Decontamination: Sendable {
         package var kind: Kind
         /// Which of the held texts, counted from 0.
         package var row: Int
-        /// Words in common, or Jaccard similarity; 1 for the same.
+        /// Words in common, or the share of words or letters that are the same; 1 for the same.
         package var value: Double
 
         package init(kind: Kind, row: Int, value: Double) {
@@ -34,17 +34,14 @@ package struct Decontamination: Sendable {
     private var same: [String: Int] = [:]
     /// By length of the run.
     private var runs: [Int: [UInt64: Int32]] = [:]
-    private var index: NearDuplicateIndex
+    private var copies = NearCopies()
 
-    /// - Parameters:
-    ///   - held: inputs of the test and the validation set.
-    ///   - similarity: the Jaccard similarity that is too much.
-    package init(_ held: [String], similarity: Double = 0.8) {
-        index = NearDuplicateIndex(threshold: similarity, shingles: .init(for: held))
+    /// - Parameter held: inputs of the test and the validation set.
+    package init(_ held: [String]) {
         for (row, text) in held.enumerated() {
             let normal = NormalText(text)
             if same[normal.text] == nil { same[normal.text] = row }
-            index.insert(normal)
+            copies.insert(normal)
             guard normal.words.count >= Self.leastWords else { continue }
             // A text shorter than the run must not be there as a whole.
             let length =
@@ -66,6 +63,6 @@ package struct Decontamination: Sendable {
                 }
             }
         }
-        return index.match(normal).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
+        return copies.match(normal).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
     }
 }
