@@ -82,6 +82,11 @@ import Testing
         #expect(
             similar.match("where can I find the nearest cash machines abroad right now please")?.kind == .similar)
         #expect(similar.match("my card was stolen in the cash machine") == nil)
+        // Of the gold alone: only the same words are too near.
+        #expect(
+            similar.match("where can I find the nearest cash machines abroad right now please", copies: false) == nil)
+        #expect(
+            similar.match("Where can I find the nearest cash machine abroad right now, please?", copies: false) != nil)
         #expect(Decontamination([]).match("anything") == nil)
     }
 

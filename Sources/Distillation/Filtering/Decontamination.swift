@@ -53,7 +53,10 @@ package struct Decontamination: Sendable {
     }
 
     /// The held row that a text gives away; nil for none.
-    package func match(_ text: String) -> Match? {
+    ///
+    /// - Parameter copies: whether a text with few changes does. One that was made of the gold alone is no copy of a held row,
+    ///   however near the gold is to it.
+    package func match(_ text: String, copies isCopy: Bool = true) -> Match? {
         let normal = NormalText(text)
         if let row = same[normal.text] { return Match(kind: .same, row: row, value: 1) }
         for length in runs.keys.sorted(by: >) {
@@ -63,6 +66,7 @@ package struct Decontamination: Sendable {
                 }
             }
         }
+        guard isCopy else { return nil }
         return copies.match(normal).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
     }
 }

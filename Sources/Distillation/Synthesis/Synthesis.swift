@@ -168,7 +168,7 @@ package struct Synthesis {
             let kept = task.kind.hasLabels ? [] : Set(NormalText(row.output).words)
             guard let (text, slips) = noise.slipped(row.input, keeping: kept, random: &random) else { continue }
             report.made[SynthesisMethod.noise.rawValue, default: 0] += 1
-            switch sieve.sift(text) {
+            switch sieve.sift(text, isOfGold: true) {
             case .dropped(let reason, let what): report.drop(reason, text, method: .noise, match: what)
             case .passed(let nearest):
                 rows.append(
@@ -224,22 +224,26 @@ struct RowSieve {
     }
 
     /// A text that passes is known from then on.
-    mutating func sift(_ text: String) -> Outcome {
+    ///
+    /// - Parameter isOfGold: whether it is a row of the gold with slips, which no teacher wrote.
+    mutating func sift(_ text: String, isOfGold: Bool = false) -> Outcome {
         if let problem = filter.problem(text) { return .dropped(.init(problem), nil) }
-        // The held rows are named, not shown: whoever reads the report may write the next prompt.
-        if let match = held.match(text) {
-            let isTest = match.row >= validationCount
-            let row = (isTest ? match.row - validationCount : match.row) + 1
-            return .dropped(
-                .held, "\(match.kind.rawValue) as row \(row) of the \(isTest ? "test" : "validation") set")
-        }
+        if let match = held.match(text, copies: false) { return dropped(match) }
         if same.contains(Dataset.normal(text)) { return .dropped(.duplicate, "the same as a row that is there") }
         let normal = NormalText(text)
         let nearest = known.match(normal)?.similarity
         if let nearest, nearest >= threshold {
             return .dropped(.duplicate, String(format: "%.2f like a row that is there", nearest))
         }
+        if !isOfGold, let match = held.match(text) { return dropped(match) }
         insert(normal, text)
         return .passed(nearest: nearest)
+    }
+
+    /// The held rows are named, not shown: whoever reads the report may write the next prompt.
+    private func dropped(_ match: Decontamination.Match) -> Outcome {
+        let isTest = match.row >= validationCount
+        let row = (isTest ? match.row - validationCount : match.row) + 1
+        return .dropped(.held, "\(match.kind.rawValue) as row \(row) of the \(isTest ? "test" : "validation") set")
     }
 }

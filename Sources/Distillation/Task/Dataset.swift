@@ -132,7 +132,10 @@ public struct Dataset: Sendable {
         let rows = try file.read(form(task))
         let held = Decontamination((test + validation).map(\.input))
         var known = Set((train.map(\.input) + inputs).map { Dataset.normal($0) })
-        for row in rows where held.match(row.input) == nil && known.insert(Dataset.normal(row.input)).inserted {
+        for row in rows
+        where held.match(row.input, copies: row.provenance.method != .noise) == nil
+            && known.insert(Dataset.normal(row.input)).inserted
+        {
             synthetic.append(row)
             inputs.append(row.input)
         }
