@@ -94,13 +94,13 @@ import Testing
     private func copies(_ text: String, _ random: inout RandomNumbers) -> [String: String] {
         let words = text.split(separator: " ").map(String.init)
         let letters = "abcdefghijklmnopqrstuvwxyz".map(String.init)
-        func below(_ count: Int) -> Int { random.below(count) }
         var result = ["case": text.uppercased(), "order": words.shuffled(using: &random).joined(separator: " ")]
         var slips = words
         for _ in 0..<max(1, words.count / 5) {
-            let word = below(words.count)
+            let word = random.below(words.count)
             slips[word].replaceSubrange(
-                slips[word].startIndex..<slips[word].index(after: slips[word].startIndex), with: letters[below(26)])
+                slips[word].startIndex..<slips[word].index(after: slips[word].startIndex),
+                with: letters[random.below(26)])
         }
         result["spelling"] = slips.joined(separator: " ")
         // One word in five; texts of fewer have nothing to lose.
@@ -110,14 +110,14 @@ import Testing
             exchanged[place] = "zebra\(place)"
         }
         for _ in 0..<words.count / 5 {
-            fewer.remove(at: below(fewer.count))
-            more.insert("zebra", at: below(more.count))
+            fewer.remove(at: random.below(fewer.count))
+            more.insert("zebra", at: random.below(more.count))
         }
         result["words exchanged"] = exchanged.joined(separator: " ")
         result["words left out"] = fewer.joined(separator: " ")
         result["words put in"] = more.joined(separator: " ")
         var noisy = Array(text)
-        for _ in 0..<text.count / 5 { noisy[below(noisy.count)] = Character(letters[below(26)]) }
+        for _ in 0..<text.count / 5 { noisy[random.below(noisy.count)] = Character(letters[random.below(26)]) }
         result["letters"] = String(noisy)
         return result
     }

@@ -58,15 +58,24 @@ package struct Decontamination: Sendable {
     ///   however near the gold is to it.
     package func match(_ text: String, copies isCopy: Bool = true) -> Match? {
         let normal = NormalText(text)
-        if let row = same[normal.text] { return Match(kind: .same, row: row, value: 1) }
+        return words(normal) ?? (isCopy ? copy(normal) : nil)
+    }
+
+    /// The held row that a text has the words of, or a run of them; nil for none.
+    func words(_ text: NormalText) -> Match? {
+        if let row = same[text.text] { return Match(kind: .same, row: row, value: 1) }
         for length in runs.keys.sorted(by: >) {
-            for hash in normal.wordRuns(length) {
+            for hash in text.wordRuns(length) {
                 if let row = runs[length]?[hash] {
                     return Match(kind: .overlap, row: Int(row), value: Double(length))
                 }
             }
         }
-        guard isCopy else { return nil }
-        return copies.match(normal).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
+        return nil
+    }
+
+    /// The held row that a text is with few changes; nil for none.
+    func copy(_ text: NormalText) -> Match? {
+        copies.match(text).map { Match(kind: .similar, row: $0.number, value: $0.similarity) }
     }
 }

@@ -62,7 +62,7 @@ struct NearCopies: Sendable {
                 histogram.leastEdits(to: own.histogram) <= allowed
             else { continue }
             let edits = zip(distances, own.letters).map { $0.edits(to: $1) }.min() ?? most
-            if edits <= allowed { offer(number, 1 - Double(edits) / Double(max(1, most))) }
+            if edits <= allowed { offer(number, 1 - Double(edits) / Double(most)) }
         }
         return best
     }
@@ -91,55 +91,5 @@ package struct LetterHistogram: Sendable {
         let difference = counts &- other.counts
         let more = difference.replacing(with: 0, where: difference .< 0).wrappedSum()
         return Int(max(more, more &- difference.wrappedSum()))
-    }
-}
-
-/// Levenshtein's distance from one text to others, 64 letters at a time (Myers 1999, with the blocks of Hyyrö 2003).
-package struct EditDistance: Sendable {
-    private let count: Int
-    private let blocks: Int
-    /// For each letter, where it stands.
-    private let masks: [Unicode.Scalar: [UInt64]]
-
-    package init(_ letters: [Unicode.Scalar]) {
-        count = letters.count
-        blocks = (letters.count + 63) / 64
-        var masks: [Unicode.Scalar: [UInt64]] = [:]
-        for (place, letter) in letters.enumerated() {
-            masks[letter, default: [UInt64](repeating: 0, count: blocks)][place / 64] |= 1 << UInt64(place % 64)
-        }
-        self.masks = masks
-    }
-
-    /// The letters that must be put in, taken out or exchanged.
-    package func edits(to other: [Unicode.Scalar]) -> Int {
-        guard count > 0 else { return other.count }
-        var up = [UInt64](repeating: .max, count: blocks)
-        var down = [UInt64](repeating: 0, count: blocks)
-        let none = [UInt64](repeating: 0, count: blocks)
-        let last = 1 << UInt64((count - 1) % 64) as UInt64
-        var result = count
-        for letter in other {
-            let equal = masks[letter] ?? none
-            // The first row grows by one with each letter.
-            var carry = 1
-            for block in 0..<blocks {
-                var here = equal[block]
-                let vertical = here | down[block]
-                if carry < 0 { here |= 1 }
-                let horizontal = (((here & up[block]) &+ up[block]) ^ up[block]) | here
-                var more = down[block] | ~(horizontal | up[block])
-                var less = up[block] & horizontal
-                let top = block == blocks - 1 ? last : 1 << 63
-                let next = more & top != 0 ? 1 : less & top != 0 ? -1 : 0
-                more = more << 1 | (carry > 0 ? 1 : 0)
-                less = less << 1 | (carry < 0 ? 1 : 0)
-                up[block] = less | ~(vertical | more)
-                down[block] = more & vertical
-                carry = next
-            }
-            result += carry
-        }
-        return result
     }
 }

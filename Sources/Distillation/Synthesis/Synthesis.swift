@@ -228,14 +228,14 @@ struct RowSieve {
     /// - Parameter isOfGold: whether it is a row of the gold with slips, which no teacher wrote.
     mutating func sift(_ text: String, isOfGold: Bool = false) -> Outcome {
         if let problem = filter.problem(text) { return .dropped(.init(problem), nil) }
-        if let match = held.match(text, copies: false) { return dropped(match) }
-        if same.contains(Dataset.normal(text)) { return .dropped(.duplicate, "the same as a row that is there") }
         let normal = NormalText(text)
+        if let match = held.words(normal) { return dropped(match) }
+        if same.contains(Dataset.normal(text)) { return .dropped(.duplicate, "the same as a row that is there") }
         let nearest = known.match(normal)?.similarity
         if let nearest, nearest >= threshold {
             return .dropped(.duplicate, String(format: "%.2f like a row that is there", nearest))
         }
-        if !isOfGold, let match = held.match(text) { return dropped(match) }
+        if !isOfGold, let match = held.copy(normal) { return dropped(match) }
         insert(normal, text)
         return .passed(nearest: nearest)
     }

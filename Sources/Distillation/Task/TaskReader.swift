@@ -345,24 +345,9 @@ struct TaskReader {
 enum Similarity {
     /// The word nearest to `word`, when it is near enough to be a slip of the pen.
     static func nearest(_ word: String, in known: [String]) -> String? {
-        let best = known.map { (distance(word, $0), $0) }.min { $0.0 < $1.0 }
+        let distance = EditDistance(Array(word.unicodeScalars))
+        let best = known.map { (distance.edits(to: Array($0.unicodeScalars)), $0) }.min { $0.0 < $1.0 }
         guard let best, best.0 <= max(1, word.count / 3) else { return nil }
         return best.1
-    }
-
-    /// Edits between two words (Levenshtein), for words of up to 64 characters.
-    private static func distance(_ a: String, _ b: String) -> Int {
-        let a = Array(a.prefix(64)), b = Array(b.prefix(64))
-        var row = Array(0...b.count)
-        for i in a.indices {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for j in b.indices {
-                let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-                diagonal = row[j + 1]
-                row[j + 1] = next
-            }
-        }
-        return row[b.count]
     }
 }
