@@ -96,4 +96,19 @@ struct PassTests {
         #expect(difference < 0.03 * length(exact.gradients), "\(difference / length(exact.gradients))")
         #expect(run(shape, mixed, threads: 1, precision: .bfloat16).gradients == rounded.gradients)
     }
+
+    @Test func whatALayerIsWorth() {
+        var c = TinyDecoder.dense()
+        c.layerCount = 4
+        let decoder = TinyDecoder.decoder(c, TinyDecoder.parameters(c))
+        let batch = TrainingBatch(mixed)
+        let losses = decoder.lossesWithout(eachOf: [0, 1, 2, 3], batch)
+        #expect(Set(losses).count == 4)
+        #expect(decoder.lossesWithout(eachOf: [0, 1, 2, 3], from: 2, batch) == Array(losses[2...]))
+        // The last one of these is the layer that goes: the others are all that is left.
+        for (layer, loss) in losses.enumerated() {
+            let others = (0..<4).filter { $0 != layer }
+            #expect(decoder.lossesWithout(eachOf: others + [layer], from: 3, batch) == [loss])
+        }
+    }
 }

@@ -119,7 +119,8 @@ extension TaskRun {
         }
         return try await stage(
             name, title, key: key,
-            summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" }
+            summary: { "\($0.record.steps) updates, \(Format.duration($0.record.seconds))" },
+            seconds: { $0.record.seconds }
         ) {
             let source = try openModel(start.path)
             let dense = try DenseModel(source, origins: start.origins)

@@ -20,12 +20,10 @@ extension TaskRun {
             teacher: teacherRun.map { measured($0, isPriced: hasPrice) },
             adaptedTeacher: adaptedRun.map { measured($0) },
             student: measured(student), baseline: measured(baseline))
-        let seconds = try workspace.stageRecords().reduce(0.0) { sum, stage in
-            sum
-                + (["domain", "adapt", "self_training", "label", "train"].contains(stage.name)
-                    && used.contains(stage.key)
-                    ? stage.seconds ?? 0 : 0)
+        let teaching = try workspace.stageRecords().filter {
+            ["domain", "adapt", "self_training", "label", "train"].contains($0.name) && used.contains($0.key)
         }
+        let seconds = teaching.reduce(0) { $0 + max($1.seconds ?? 0, spent[$1.key] ?? 0) }
         let verdict = Verdict(
             task, systems: systems, student: student, baseline: baseline, teachers: teachers, expected: expected,
             teachingSeconds: seconds, threads: pool.threadCount)

@@ -37,7 +37,9 @@ extension TaskRun {
         let summary = { (trained: Trained) in
             "\(trained.record.steps) updates, \(Format.count(trained.record.tokens)) tokens in \(Format.duration(trained.record.seconds)); \(Format.count(trained.activeParameters)) of \(Format.count(trained.parameters)) parameters active"
         }
-        let trained = try await stage("train", "train the student", key: key, summary: summary) {
+        let trained = try await stage(
+            "train", "train the student", key: key, summary: summary, seconds: { $0.record.seconds }
+        ) {
             observer.stageAdvanced(0, detail: "carving")
             var material = try await material(labels, vocabulary: vocabulary, loss: task.training.loss, key: key)
             let began = ContinuousClock.now

@@ -38,6 +38,8 @@ public final class TaskRun {
     var didNothing = true
     /// Keys of the stages that this run is made of.
     private(set) var used: Set<ContentKey> = []
+    /// What stages took by what they left: more seconds than their last run, where it went on after a kill or found answers.
+    private(set) var spent: [ContentKey: Double] = [:]
     /// Inputs whose answers a teacher is too unsure of.
     var untrusted: Set<String> = []
     private let isShared: Bool
@@ -139,7 +141,7 @@ public final class TaskRun {
     /// Runs a stage, or takes what it gave the last time.
     func stage<Output: Codable>(
         _ name: String, _ title: String, key: ContentKey, summary: (Output) -> String,
-        produce: () async throws -> Output
+        seconds: ((Output) -> Double)? = nil, produce: () async throws -> Output
     ) async throws -> Output {
         stageNumber += 1
         observer.stageBegan(title, number: stageNumber, of: stageCount)
@@ -148,6 +150,7 @@ public final class TaskRun {
         let output = try await workspace.stage(name, key: key, reused: { _ in isReused = true }, produce: produce)
         if !isReused { didNothing = false }
         observer.stageEnded(summary(output), reused: isReused)
+        spent[key] = seconds?(output)
         return output
     }
 
@@ -331,6 +334,7 @@ public final class TaskRun {
         }
         var result = labels
         let stored = try workspace.answers(to: keys)
+        spent[key] = stored.values.reduce(0) { $0 + $1.seconds }
         result.rows = try zip(inputs, keys).map { input, key in
             guard let answer = stored[key] else {
                 throw TaskError("an answer of the teacher is gone from the workspace")

@@ -37,10 +37,10 @@ struct LayerSelection {
         let decoder = try model.reader(longest: longest, compute: compute)
         let batch = TrainingBatch(used)
         while layers.count > count {
-            let losses = decoder.lossesWithout(eachOf: layers, batch)
+            let losses = decoder.lossesWithout(eachOf: layers, from: Self.kept, batch)
             let leave = max(1, (layers.count - count) / 4)
-            let worst = losses.indices.dropFirst(Self.kept).sorted { (losses[$0], $1) < (losses[$1], $0) }.prefix(leave)
-            for place in worst.sorted(by: >) { layers.remove(at: place) }
+            let worst = losses.indices.sorted { (losses[$0], $1) < (losses[$1], $0) }.prefix(leave)
+            for place in worst.sorted(by: >) { layers.remove(at: Self.kept + place) }
         }
         return layers
     }
