@@ -10,7 +10,7 @@ extension TrainableDecoder {
     ///   - layers: those in use, in their order.
     ///   - first: the place of the first that may go.
     /// - Returns: for each layer from that place on the loss without it, in nats a target.
-    package func lossesWithout(eachOf layers: [Int], from first: Int = 0, _ batch: TrainingBatch) -> [Double] {
+    package func lossesWithout(eachOf layers: [Int], from first: Int, _ batch: TrainingBatch) -> [Double] {
         let count = batch.tokens.count * configuration.width
         let before = FloatBuffer(count: count)
         let stream = FloatBuffer(count: count)

@@ -303,6 +303,23 @@ struct TaskRunTests {
         #expect(try await run().run().didNothing)
     }
 
+    /// A run that goes on after a kill has only its last run's seconds beside a stage; what was trained before counts, too.
+    @Test func theBooksCountATrainingThatWentOn() async throws {
+        let folder = try folder(kind: "text", teacher: false, answer: label)
+        func run() async throws -> Certificate {
+            try await TaskRun(folder: folder.url, options: RunOptions(threads: 2), observer: Quiet()).run().certificate
+        }
+        _ = try await run()
+        let database = try DatabaseQueue(path: folder.url.path + "/.understudy/workspace.sqlite")
+        try await database.write { try $0.execute(sql: "UPDATE stages SET seconds = 0") }
+        try database.close()
+        try FileManager.default.removeItem(at: folder.url.appendingPathComponent("student"))
+        let certificate = try await run()
+        #expect(certificate.trainingSeconds > 0)
+        // At two cores' price, $0.04 an hour each.
+        #expect(abs(certificate.costs.teachingUSD / (certificate.trainingSeconds / 3600 * 2 * 0.04) - 1) < 1e-6)
+    }
+
     @Test func aJSONTaskRuns() async throws {
         let folder = try folder(kind: "json", teacher: true) {
             "{\"colour\":\"\($0.hasPrefix("red") ? "red" : "none")\",\"size\":2}"

@@ -102,7 +102,7 @@ struct PassTests {
         c.layerCount = 4
         let decoder = TinyDecoder.decoder(c, TinyDecoder.parameters(c))
         let batch = TrainingBatch(mixed)
-        let losses = decoder.lossesWithout(eachOf: [0, 1, 2, 3], batch)
+        let losses = decoder.lossesWithout(eachOf: [0, 1, 2, 3], from: 0, batch)
         #expect(Set(losses).count == 4)
         #expect(decoder.lossesWithout(eachOf: [0, 1, 2, 3], from: 2, batch) == Array(losses[2...]))
         // The last one of these is the layer that goes: the others are all that is left.

@@ -38,7 +38,7 @@ public final class TaskRun {
     var didNothing = true
     /// Keys of the stages that this run is made of.
     private(set) var used: Set<ContentKey> = []
-    /// What stages took by what they left: more seconds than their last run, where it went on after a kill or found answers.
+    /// Seconds of work that a stage's output tells of: more than its last run took where that went on after a kill or found answers.
     private(set) var spent: [ContentKey: Double] = [:]
     /// Inputs whose answers a teacher is too unsure of.
     var untrusted: Set<String> = []
