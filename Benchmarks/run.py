@@ -135,33 +135,35 @@ def serving(model):
 
 
 def training():
-    """Whole updates, fp32 and, where the processor multiplies it, bf16. The peer's compiled form takes a minute or more to make,
-    which is not counted."""
+    """Whole updates in fp32 and, where the processor multiplies them, in bf16 and in int16, for which the peer has nothing but
+    fp32. Its compiled form takes a minute or more to make, which is not counted."""
     if not TORCH:
         return []
     if subprocess.run([PYTHON, "-c", "import torch, transformers"], capture_output=True).returncode:
         run(PYTHON, "-m", "pip", "install", "--quiet", *TORCH)
     peer = [PYTHON, os.path.join(ROOT, "Benchmarks/training_peers.py")]
-    precisions = [[], ["--bf16"]] if "avx512_bf16" in open("/proc/cpuinfo").read() else [[]]
+    flags = open("/proc/cpuinfo").read().split()
+    precisions = [("fp32", [])] + [("bf16", ["--bf16"])] * ("avx512_bf16" in flags) + [("int16", [])] * ("avx2" in flags)
     rows = []
     for label, model, more in [("reference MoE, 16 × 64", "reference-moe", []),
                                ("SmolLM2-135M, 4 × 64", "smollm2-135m", ["--batch", "4"]),
                                ("SmolLM2-135M, LoRA of rank 16, 4 × 64", "smollm2-135m", ["--batch", "4", "--lora", "16"])]:
-        for precision in precisions:
+        for precision, of_peer in precisions:
             def own():
                 figures = json.loads(run(US, "benchmark", "training", "--model", model, "--threads", THREADS, "--updates", "5",
-                                         "--json", *more, *precision))
+                                         "--json", *more, "--precision", precision))
                 shares.append(figures["shareOfPeak"])
                 return figures["tokensPerSecond"]
 
-            for form, flags in [("eager", []), ("compiled", ["--compile"])]:
+            for form, compiled in [("eager", []), ("compiled", ["--compile"])]:
                 if form == "compiled" and model != "reference-moe":
                     continue
                 shares = []
-                rows.append(compare(f"training{', bf16' if precision else ''}, {label}, PyTorch {form}", own,
-                                    lambda: float(run(*peer, model, "--threads", THREADS, *more, *precision, *flags))))
+                name = {"fp32": "training", "int16": "training, int16 against fp32"}.get(precision, f"training, {precision}")
+                rows.append(compare(f"{name}, {label}, PyTorch {form}", own,
+                                    lambda: float(run(*peer, model, "--threads", THREADS, *more, *of_peer, *compiled))))
                 # Of the multiply-add peak in fp32.
-                if not precision:
+                if precision != "bf16":
                     rows[-1]["shareOfPeak"] = round(statistics.median(shares), 2)
     return rows
 

@@ -58,6 +58,26 @@ void uk_gemm_bf16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin
     uk_gemm_bf16_scalar(g, m_begin, m_end, n_begin, n_end);
 }
 
+bool uk_has_int16_products(void) {
+#if defined(__x86_64__)
+    return uk_isa_active() == UK_ISA_AVX2 || uk_isa_active() == UK_ISA_AVX512;
+#else
+    return false;
+#endif
+}
+
+void uk_gemm_int16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch) {
+    if (is_empty(g, m_begin, m_end, n_begin, n_end)) return;
+#if defined(__x86_64__)
+    if (uk_has_int16_products()) {
+        uk_gemm_int16_avx2(g, m_begin, m_end, n_begin, n_end, scratch);
+        return;
+    }
+#endif
+    (void)scratch;
+    uk_gemm_int16_scalar(g, m_begin, m_end, n_begin, n_end);
+}
+
 void uk_rms_norm_forward(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse) {
     functions()->rms_norm_forward(x, w, rows, n, epsilon, y, inverse);
 }

@@ -6,5 +6,6 @@
 #define UK_PEAK_CHAINS 12
 #define UK_DENSE_TABLE uk_dense_avx2
 #include "dense_lanes.h"
+#include "dense_int16.h"
 #pragma clang attribute pop
 #endif

@@ -44,10 +44,12 @@ typedef struct uk_dense_functions {
 
 extern const uk_dense_functions uk_dense_scalar;
 void uk_gemm_bf16_scalar(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
+void uk_gemm_int16_scalar(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
 #if defined(__x86_64__)
 extern const uk_dense_functions uk_dense_avx2;
 extern const uk_dense_functions uk_dense_avx512;
 void uk_gemm_bf16_avx512(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
+void uk_gemm_int16_avx2(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
 #endif
 #if defined(__aarch64__)
 extern const uk_dense_functions uk_dense_neon;

@@ -54,6 +54,46 @@ void uk_gemm_bf16_scalar(const uk_gemm *g, size_t m_begin, size_t m_end, size_t 
     }
 }
 
+/// What `count` elements are multiplied by before they are rounded to integers; see dense.h.
+static float int16_factor(const float *x, size_t stride, size_t count) {
+    float squares = 0, greatest = 0;
+    for (size_t p = 0; p < count; p++) {
+        const float value = fabsf(x[p * stride]);
+        if (!isfinite(value)) return NAN;
+        squares += value * value;
+        if (value > greatest) greatest = value;
+    }
+    if (!(greatest > 1e-30f)) return 0;
+    // Where squares would leave the range of fp32, the greatest element bounds the norm.
+    const bool in_range = greatest > 1e-15f && greatest < 1e15f;
+    return fminf(in_range ? 46300 / sqrtf(squares) : 46300 / sqrtf((float)count) / greatest, 32766 / greatest);
+}
+
+void uk_gemm_int16_scalar(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end) {
+    const size_t step = uk_gemm_step(g->k);
+    for (size_t p0 = 0; p0 < g->k; p0 += step) {
+        const size_t k = g->k - p0 < step ? g->k - p0 : step;
+        for (size_t i = m_begin; i < m_end; i++) {
+            const float *a = g->a + i * g->a_row + p0 * g->a_column;
+            const float a_factor = int16_factor(a, g->a_column, k);
+            for (size_t j = n_begin; j < n_end; j++) {
+                const float *b = g->b + p0 * g->b_row + j * g->b_column;
+                const float b_factor = int16_factor(b, g->b_row, k);
+                float *c = g->c + i * g->c_row + j, sum = 0;
+                if (isnan(a_factor) || isnan(b_factor)) {
+                    sum = NAN;
+                } else if (a_factor > 0 && b_factor > 0) {
+                    int64_t whole = 0;
+                    for (size_t p = 0; p < k; p++)
+                        whole += lrintf(a[p * g->a_column] * a_factor) * lrintf(b[p * g->b_row] * b_factor);
+                    sum = (float)whole * (1 / a_factor * (1 / b_factor));
+                }
+                *c = g->accumulate || p0 > 0 ? *c + sum : sum;
+            }
+        }
+    }
+}
+
 // Eight sums side by side: less rounding error than one, and the compiler may use vectors.
 static float dot(const float *x, const float *y, size_t n) {
     float lanes[8] = {0};

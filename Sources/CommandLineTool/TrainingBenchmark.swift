@@ -24,6 +24,8 @@ extension Benchmark {
             case smolLM2 = "smollm2-135m"
         }
 
+        enum Operands: String, ExpressibleByArgument, CaseIterable { case auto, fp32, bf16, int16 }
+
         enum Targets: String, ExpressibleByArgument, CaseIterable { case all, last }
 
         @Option(help: "reference-moe or smollm2-135m.") var model = Shape.referenceMoE
@@ -33,7 +35,11 @@ extension Benchmark {
         @Option(help: "Tokens of a sequence.") var length = 64
         @Option(help: "Tokens of a sequence with a target: all, or the last one, as in a task of labels.") var targets =
             Targets.all
-        @Flag(help: "Round the operands of products to bfloat16, on processors that multiply it.") var bf16 = false
+        @Option(
+            help: """
+                What the operands of products are rounded to: fp32, bf16 (with AVX512-BF16), int16 (block floating point, \
+                with AVX2); auto: the fastest here, as in a run.
+                """) var precision = Operands.auto
         @Flag(help: "Compute activations again in the backward pass.") var recompute = false
         @Option(help: "How many updates to time; the median counts.") var updates = 10
         @Flag(help: "Print JSON.") var json = false
@@ -42,8 +48,8 @@ extension Benchmark {
             guard batch >= 1, length >= 2, updates >= 1, (0...1024).contains(threads) else {
                 throw ValidationError("--batch and --updates must be at least 1, --length at least 2.")
             }
-            guard !bf16 || Precision.bfloat16.isNative else {
-                throw ValidationError("--bf16: this processor does not multiply bfloat16 (AVX512-BF16).")
+            guard chosen.isNative else {
+                throw ValidationError("--precision: this processor does not multiply \(precision.rawValue).")
             }
             guard (0...256).contains(lora), lora == 0 || model == .smolLM2 else {
                 throw ValidationError("--lora must be a rank from 1 to 256, with --model smollm2-135m.")
@@ -64,7 +70,7 @@ extension Benchmark {
             var operationsPerSecond, peakOperationsPerSecond, shareOfPeak: Double
         }
 
-        private var precision: Precision { bf16 ? .bfloat16 : .float32 }
+        private var chosen: Precision { Precision(rawValue: precision.rawValue) ?? .fastest }
 
         private var shape: ModelConfiguration {
             switch model {
@@ -85,7 +91,7 @@ extension Benchmark {
             let c = shape
             let before = Self.peakMegabytes
             let pool = threads == 0 ? WorkerPool() : WorkerPool(threadCount: threads)
-            let compute = Compute(pool: pool, precision: precision)
+            let compute = Compute(pool: pool, precision: chosen)
             let parameters = Parameters(
                 TrainableDecoder.specifications(
                     c, adapterRank: lora == 0 ? nil : lora, trainsEmbedding: lora == 0))
@@ -126,7 +132,7 @@ extension Benchmark {
                 ? 6 * c.activeParameterCount : 4 * c.activeParameterCount + 6 * trained
             let perSecond = Double(batch * length) / times.median
             let figures = Figures(
-                precision: precision.rawValue, model: model.rawValue, lora: lora, threads: pool.threadCount,
+                precision: chosen.rawValue, model: model.rawValue, lora: lora, threads: pool.threadCount,
                 batch: batch, length: length,
                 targets: targets.rawValue, recompute: recompute,
                 instructionSet: String(cString: uk_isa_name(uk_isa_active())), parameters: c.parameterCount,
@@ -139,8 +145,9 @@ extension Benchmark {
             if json { return try Terminal.printJSON(figures) }
             print(
                 String(
-                    format: "%.0f tokens/s, %.0f ms an update; %.0f of %.0f GFLOP/s, %.0f %%; %.0f MB, predicted %.0f",
-                    figures.tokensPerSecond,
+                    format:
+                        "%@: %.0f tokens/s, %.0f ms an update; %.0f of %.0f GFLOP/s, %.0f %%; %.0f MB, predicted %.0f",
+                    figures.precision, figures.tokensPerSecond,
                     figures.millisecondsPerUpdate, figures.operationsPerSecond / 1e9,
                     figures.peakOperationsPerSecond / 1e9, figures.shareOfPeak * 100, figures.grownMegabytes,
                     figures.forecastMegabytes))

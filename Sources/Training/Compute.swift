@@ -4,19 +4,37 @@ package import Tensors
 /// Memory of floats that a layer reads or writes.
 package typealias Floats = UnsafeMutablePointer<Float>
 
-/// What the operands of training's matrix products are rounded to; sums, weights, gradients and what an optimiser keeps are
-/// fp32 with either (mixed precision, Micikevicius et al., arXiv 1710.03740; Kalamkar et al., arXiv 1905.12322).
+/// What the operands of training's matrix products are rounded to; weights, gradients and what an optimiser keeps are fp32
+/// with each (mixed precision, Micikevicius et al., arXiv 1710.03740; Kalamkar et al., arXiv 1905.12322).
 public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
     case float32 = "fp32"
+    /// Sums are fp32.
     case bfloat16 = "bf16"
+    /// Block floating point: integers of 16 bits with one scale for a row or column in each block of the sum, which is exact
+    /// within a block and fp32 across them (Das et al., arXiv 1802.00930).
+    case int16
 
-    /// The faster on this processor, found by trial: of those that multiply bfloat16 (AVX512-BF16) some take longer for it
+    /// The fastest on this processor, found by trial: of those that multiply bfloat16 (AVX512-BF16) some take longer for it
     /// than for fp32.
-    public static let fastest: Precision =
-        bfloat16.isNative && PrecisionTrial.run().isBfloat16Faster ? .bfloat16 : .float32
+    public static let fastest: Precision = PrecisionTrial.run().fastest
 
     /// Whether this processor multiplies it.
-    public var isNative: Bool { self == .float32 || uk_has_bf16_products() }
+    public var isNative: Bool {
+        switch self {
+        case .float32: true
+        case .bfloat16: uk_has_bf16_products()
+        case .int16: uk_has_int16_products()
+        }
+    }
+
+    /// The kernel of a product's piece: rows and columns from and to, scratch of uk_gemm_scratch() floats.
+    package var multiply: (UnsafePointer<uk_gemm>, Int, Int, Int, Int, Floats) -> Void {
+        switch self {
+        case .float32: uk_gemm_f32
+        case .bfloat16: uk_gemm_bf16
+        case .int16: uk_gemm_int16
+        }
+    }
 }
 
 /// Runs training's matrix products and row-wise work on a worker pool.
@@ -43,7 +61,7 @@ package final class Compute {
     ///
     /// - Parameter precision: nil: that of this object.
     package func run(_ products: [uk_gemm], precision: Precision? = nil) {
-        let multiply = (precision ?? self.precision) == .float32 ? uk_gemm_f32 : uk_gemm_bf16
+        let multiply = (precision ?? self.precision).multiply
         var pieces: [(product: Int, m: Range<Int>, n: Range<Int>)] = []
         let work = products.reduce(0) { $0 + $1.m * $1.n * $1.k }
         // One piece of at least half a million multiply-adds, at most three pieces a thread in all.

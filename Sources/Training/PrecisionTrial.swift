@@ -1,20 +1,20 @@
 internal import CKernels
 internal import Tensors
 
-/// Times one product of training in each precision, on one thread.
+/// Times one product of training in each precision that the processor multiplies, on one thread.
 package enum PrecisionTrial {
-    /// The least seconds of a product in either precision, measured in turn.
+    /// The least seconds of a product in each precision, measured in turn.
     package struct Times: Sendable {
-        package var float32: Double
-        package var bfloat16: Double
+        package var seconds: [Precision: Double]
 
-        package init(float32: Double = .infinity, bfloat16: Double = .infinity) {
-            self.float32 = float32
-            self.bfloat16 = bfloat16
+        package init(_ seconds: [Precision: Double]) { self.seconds = seconds }
+
+        /// Chance must not decide: a product has to take a tenth less time than in fp32.
+        package var fastest: Precision {
+            let float32 = seconds[.float32] ?? 0
+            let others = seconds.filter { $0.key != .float32 && $0.value < 0.9 * float32 }
+            return others.min { $0.value < $1.value }?.key ?? .float32
         }
-
-        /// Chance must not decide: a product in bfloat16 has to take a tenth less time.
-        package var isBfloat16Faster: Bool { bfloat16 < 0.9 * float32 }
     }
 
     /// About 5 ms.
@@ -28,16 +28,15 @@ package enum PrecisionTrial {
         for index in 0..<output * input { w.base[index] = Float(index % 5) - 2 }
         let product = uk_gemm.forward(x: x.base, w: w.base, y: y.base, rows: rows, input: input, output: output)
         let clock = ContinuousClock()
-        func seconds(_ multiply: (UnsafePointer<uk_gemm>, Int, Int, Int, Int, Floats) -> Void) -> Double {
-            withUnsafePointer(to: product) { product in
-                clock.measure { multiply(product, 0, rows, 0, output, scratch.base) } / .seconds(1)
+        var seconds: [Precision: Double] = [:]
+        for _ in 0..<10 {
+            for precision in Precision.allCases where precision.isNative {
+                let time = withUnsafePointer(to: product) { product in
+                    clock.measure { precision.multiply(product, 0, rows, 0, output, scratch.base) } / .seconds(1)
+                }
+                seconds[precision] = min(seconds[precision] ?? .infinity, time)
             }
         }
-        var times = Times()
-        for _ in 0..<10 {
-            times.float32 = min(times.float32, seconds(uk_gemm_f32))
-            times.bfloat16 = min(times.bfloat16, seconds(uk_gemm_bf16))
-        }
-        return times
+        return Times(seconds)
     }
 }

@@ -13,15 +13,17 @@ struct DenseTests {
         }
     }
 
+    private typealias Multiply =
+        (UnsafePointer<uk_gemm>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void
+
     /// One product in the orientation asked for, cut at `cut` along m or n.
     private func product(
-        _ isa: uk_isa, bfloat16: Bool = false, m: Int, n: Int, k: Int, a: [Float], b: [Float], c: [Float],
+        _ isa: uk_isa, _ multiply: Multiply = uk_gemm_f32, m: Int, n: Int, k: Int, a: [Float], b: [Float], c: [Float],
         aTransposed: Bool, bTransposed: Bool,
         accumulate: Bool, cut: (m: Int, n: Int) = (0, 0)
     ) -> [Float] {
         var c = c
         let scratch = AlignedBytes(uk_gemm_scratch() * 4)
-        let multiply = bfloat16 ? uk_gemm_bf16 : uk_gemm_f32
         InstructionSets.using(isa) {
             a.withUnsafeBufferPointer { a in
                 b.withUnsafeBufferPointer { b in
@@ -87,7 +89,7 @@ struct DenseTests {
                 let (aT, bT, accumulate) = (variant & 1 != 0, variant & 2 != 0, variant & 4 != 0)
                 func run(_ cut: (Int, Int) = (0, 0)) -> [Float] {
                     product(
-                        isa, bfloat16: true, m: m, n: n, k: k, a: a, b: b, c: c, aTransposed: aT, bTransposed: bT,
+                        isa, uk_gemm_bf16, m: m, n: n, k: k, a: a, b: b, c: c, aTransposed: aT, bTransposed: bT,
                         accumulate: accumulate, cut: cut)
                 }
                 let (left, right) = (a.map(rounded), b.map(rounded))
@@ -101,6 +103,95 @@ struct DenseTests {
                 expectClose(whole, expected, 2e-5, "[\(m), \(n), \(k)] \(variant)")
                 #expect(run((m / 3, n / 2)) == whole, "[\(m), \(n), \(k)] \(variant), cut")
             }
+        }
+    }
+
+    /// Against sums in double precision, by the bound dense.h gives and by the mean that independent roundings have, for
+    /// elements alike, with one that exceeds all others, and of very different sizes.
+    @Test(arguments: InstructionSets.supported, ["alike", "outliers", "sizes"])
+    func productsOfIntegers(_ isa: uk_isa, _ kind: String) {
+        var random = TestRandom(6)
+        func floats(_ count: Int) -> [Float] {
+            random.normals(max(count, 1)).enumerated().map { index, x in
+                switch kind {
+                case "outliers": index % 97 == 0 ? 1000 * x : x
+                case "sizes": x * Float(sign: .plus, exponent: index % 40 - 20, significand: 1)
+                default: x
+                }
+            }
+        }
+        let shapes = [
+            (1, 1, 1), (3, 17, 5), (12, 32, 8), (13, 33, 384), (25, 300, 7), (64, 64, 386), (100, 40, 770),
+            (31, 800, 1001), (2, 8, 0),
+        ]
+        for (m, n, k) in shapes {
+            let (a, b, c) = (floats(m * k), floats(k * n), random.normals(m * n))
+            for variant in 0..<8 {
+                let (aT, bT, accumulate) = (variant & 1 != 0, variant & 2 != 0, variant & 4 != 0)
+                func run(_ cut: (Int, Int) = (0, 0)) -> [Float] {
+                    product(
+                        isa, uk_gemm_int16, m: m, n: n, k: k, a: a, b: b, c: c, aTransposed: aT, bTransposed: bT,
+                        accumulate: accumulate, cut: cut)
+                }
+                let whole = run()
+                var (worst, squares) = (0.0, 0.0)
+                for place in 0..<m * n {
+                    let (i, j) = place.quotientAndRemainder(dividingBy: n)
+                    var (sum, aSquares, bSquares) = (accumulate ? Double(c[place]) : 0, 0.0, 0.0)
+                    for p in 0..<k {
+                        let (x, y) = (Double(a[aT ? p * m + i : i * k + p]), Double(b[bT ? j * k + p : p * n + j]))
+                        sum += x * y
+                        aSquares += x * x
+                        bSquares += y * y
+                    }
+                    // The norms of the whole bound the sum over blocks of the products of theirs.
+                    let unit = (aSquares * bSquares).squareRoot() * Double(min(k, 384)).squareRoot() / 32_766
+                    let off = abs(Double(whole[place]) - sum) / (unit + 1e-6 * abs(sum) + 1e-30)
+                    worst = max(worst, off)
+                    squares += off * off
+                }
+                let mean = (squares / Double(m * n)).squareRoot()
+                #expect(worst <= 1 && mean < 0.6, "\(kind) [\(m), \(n), \(k)] \(variant): \(worst), \(mean)")
+                if k >= 300 { #expect(mean < 0.05 && mean > 1e-4, "\(kind) [\(m), \(n), \(k)] \(variant): \(mean)") }
+                #expect(run((m / 3, n / 2)) == whole, "\(kind) [\(m), \(n), \(k)] \(variant), cut")
+            }
+        }
+    }
+
+    /// Sums of a block that are as large as they can be, elements at the ends of fp32's range, and what is not finite.
+    @Test(arguments: InstructionSets.supported) func productsOfExtremeIntegers(_ isa: uk_isa) {
+        func value(_ a: [Float], _ b: [Float]) -> Float {
+            // Rows and columns beside it are ones.
+            let k = a.count
+            let ones = [Float](repeating: 1, count: k)
+            let c = product(
+                isa, uk_gemm_int16, m: 3, n: 3, k: k, a: ones + a + ones, b: ones + b + ones,
+                c: [Float](repeating: 0, count: 9), aTransposed: false, bTransposed: true, accumulate: false)
+            for place in [0, 2, 6, 8] { #expect(abs(c[place] - Float(k)) < 1e-3 * Float(k)) }
+            return c[4]
+        }
+        for size in [1e-25, 1e-16, 1, 1e14, 1e17] as [Float] {
+            for count in [1, 2, 31, 384] {
+                for signs in [1, -1] as [Float] {
+                    let a = (0..<count).map { $0 % 2 == 0 ? size : -size }
+                    let expected = signs * size * size * Float(count)
+                    let sum = value(a, a.map { signs * $0 })
+                    #expect(abs(sum - expected) <= 2e-3 * abs(expected), "\(size) \(count): \(sum)")
+                }
+            }
+            // One element beside nothing.
+            let single = [size] + [Float](repeating: 0, count: 383)
+            #expect(abs(value(single, single) - size * size) <= 1e-3 * size * size)
+        }
+        let largest = [Float](repeating: .greatestFiniteMagnitude, count: 2)
+        #expect(abs(value(largest, [1e-38, 1e-38])) < 7)
+        #expect(abs(value(largest, [1e-20, 1e-20]) / 6.8e18 - 1) < 0.01)
+        #expect(abs(value([1e-20, 1e-20], largest) / 6.8e18 - 1) < 0.01)
+        #expect(value([0, 0], [3, 4]) == 0 && value([.leastNonzeroMagnitude, 1e-35], [3, 4]) == 0)
+        for strange in [Float.nan, .infinity, -.infinity] {
+            #expect(!value([1, strange, 2], [3, 4, 5]).isFinite)
+            #expect(!value([3, 4, 5], [strange, 1, 2]).isFinite)
+            #expect(!value([0, 0, 0], [strange, 1, 2]).isFinite)
         }
     }
 

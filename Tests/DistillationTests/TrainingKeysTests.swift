@@ -63,15 +63,18 @@ struct TrainingKeysTests {
         let left = try await weights(", precision: auto")
         #expect(try await weights("") == left)
         #expect((left == exact) == (Precision.fastest == .float32))
-        if Precision.bfloat16.isNative {
-            let rounded = try await weights(", precision: bf16")
-            #expect(rounded != exact && (rounded == left) == (Precision.fastest == .bfloat16))
-        } else {
-            let error = await #expect(throws: TaskError.self) { try await weights(", precision: bf16") }
-            #expect("\(error.map { "\($0)" } ?? "")".contains("which this processor does not multiply"))
+        for precision in [Precision.bfloat16, .int16] {
+            let training = ", precision: \(precision.rawValue)"
+            if precision.isNative {
+                let rounded = try await weights(training)
+                #expect(rounded != exact && (rounded == left) == (Precision.fastest == precision))
+            } else {
+                let error = await #expect(throws: TaskError.self) { try await weights(training) }
+                #expect("\(error.map { "\($0)" } ?? "")".contains("which this processor does not multiply"))
+            }
         }
         let error = await #expect(throws: TaskError.self) { try await weights(", precision: fp8") }
-        #expect("\(error.map { "\($0)" } ?? "")".contains("expected one of: fp32, bf16"))
+        #expect("\(error.map { "\($0)" } ?? "")".contains("expected one of: fp32, bf16, int16"))
     }
 
     /// Micro-batches change the order of sums alone; patience ends a training that gets worse on validation rows, here

@@ -86,15 +86,19 @@ struct PassTests {
         #expect(kept.gradients == again.gradients)
     }
 
-    @Test(arguments: Shape.allCases) func bfloat16IsNearFloat32(_ shape: Shape) {
+    @Test(arguments: Shape.allCases, [(Precision.bfloat16, 0.01, 0.03), (.int16, 1e-4, 1e-3)])
+    func otherPrecisionsAreNearFloat32(
+        _ shape: Shape, _ other: (precision: Precision, loss: Double, gradients: Double)
+    ) {
         let exact = run(shape, mixed)
-        let rounded = run(shape, mixed, precision: .bfloat16)
+        let rounded = run(shape, mixed, precision: other.precision)
         #expect(rounded.gradients != exact.gradients)
-        #expect(abs(rounded.result.loss.loss - exact.result.loss.loss) < 0.01 * exact.result.loss.loss)
+        #expect(abs(rounded.result.loss.loss - exact.result.loss.loss) < other.loss * exact.result.loss.loss)
         func length(_ x: [Float]) -> Double { x.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot() }
         let difference = length(zip(rounded.gradients, exact.gradients).map { $0 - $1 })
-        #expect(difference < 0.03 * length(exact.gradients), "\(difference / length(exact.gradients))")
-        #expect(run(shape, mixed, threads: 1, precision: .bfloat16).gradients == rounded.gradients)
+        let share = difference / length(exact.gradients)
+        #expect(share < other.gradients, "\(other.precision): \(share)")
+        #expect(run(shape, mixed, threads: 1, precision: other.precision).gradients == rounded.gradients)
     }
 
     @Test func whatALayerIsWorth() {

@@ -32,6 +32,15 @@ bool uk_has_bf16_products(void);
 /// uk_gemm_f32 with a and b rounded to bfloat16 (to nearest even; subnormal numbers count as zero) and sums in fp32. Where the
 /// instruction set in use does not multiply them a scalar twin does, for tests: that is slow.
 void uk_gemm_bf16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
+/// Whether the instruction set in use multiplies integers of 16 bits for uk_gemm_int16 (AVX2).
+bool uk_has_int16_products(void);
+/// uk_gemm_f32 in block floating point: in each block of at most 384 of k, each row of a and each column of b is rounded to
+/// integers of 16 bits with a scale of its own, which makes its Euclidean norm 46,300, or its greatest element 32,766 where
+/// that is less. Then no sum of a block leaves 32 bits; blocks add up in fp32. A block's sum is off by at most
+/// √k · |a| · |b| / 32,766, with |a|, |b| for the norms of row and column. Rows and columns whose elements are all below
+/// 1e-30 are zero there; one with an element that is not finite gives what is not finite. Where the instruction set in use
+/// does not multiply so a scalar twin does, for tests: that is slow.
+void uk_gemm_int16(const uk_gemm *g, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, float *scratch);
 
 /// Row by row: y = x · inverse · w with inverse = 1 / sqrt(mean(x²) + epsilon), which is kept in inverse[rows].
 void uk_rms_norm_forward(const float *x, const float *w, size_t rows, size_t n, float epsilon, float *y, float *inverse);

@@ -80,7 +80,7 @@ public struct Certificate: Sendable, Codable {
     public var threads: Int
     public var trainingSeconds: Double
     public var trainingTokens: Int
-    /// `fp32` or `bf16`, what the operands of the last update's products were rounded to; nil in earlier certificates.
+    /// `fp32`, `bf16` or `int16`, what the operands of the last update's products were rounded to; nil in earlier certificates.
     public var trainingPrecision: String?
     public var created: String
 

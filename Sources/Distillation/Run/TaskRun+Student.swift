@@ -65,8 +65,9 @@ extension TaskRun {
                 share -= Self.halfwayShare
             }
             let plan = try await workspace.stage("plan", key: key) { try training.plan() }
-            let precision = trainingCompute.precision == .bfloat16 ? "; products in bf16" : ""
-            observer.note(training.description(plan) + precision)
+            let precision = trainingCompute.precision
+            let products = precision == .float32 ? "" : "; products in \(precision.rawValue)"
+            observer.note(training.description(plan) + products)
             let configuration = try training.configuration(plan)
             let checkpoint = try file("checkpoints", key.hexadecimal + ".bin")
             let weights = Parameters(TrainableDecoder.specifications(configuration))
