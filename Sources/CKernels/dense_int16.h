@@ -11,8 +11,9 @@
 #pragma clang assume_nonnull begin
 
 enum { INT16_STAGE = GEMM_K * GEMM_PANEL + UK_LANES };
-// Panels of b, tiles of a, what is about to be rounded, and one scale for each column of b's block and each row of a's.
-_Static_assert(GEMM_K / 2 * (GEMM_N + GEMM_M) + INT16_STAGE + GEMM_N + GEMM_M / UK_GEMM_ROWS * UK_LANES <= UK_GEMM_SCRATCH,
+// Panels of b, tiles of a and what the last of them writes beyond its end, what is about to be rounded, and one scale for each
+// column of b's block and each row of a's.
+_Static_assert(GEMM_K / 2 * (GEMM_N + GEMM_M) + UK_LANES + INT16_STAGE + GEMM_N + GEMM_M / UK_GEMM_ROWS * UK_LANES <= UK_GEMM_SCRATCH,
                "the packed blocks fit the scratch");
 
 /// sum + the products of two pairs a lane. Written out, since compilers add the products of several k first, for which

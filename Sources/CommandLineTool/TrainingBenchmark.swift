@@ -1,10 +1,10 @@
-internal import ArgumentParser
+public import ArgumentParser
 internal import CKernels
 internal import Foundation
 internal import LanguageModels
 internal import Synchronization
 internal import Tensors
-internal import Training
+public import Training
 
 extension Benchmark {
     struct TrainingBenchmark: ParsableCommand {
@@ -24,8 +24,6 @@ extension Benchmark {
             case smolLM2 = "smollm2-135m"
         }
 
-        enum Operands: String, ExpressibleByArgument, CaseIterable { case auto, fp32, bf16, int16 }
-
         enum Targets: String, ExpressibleByArgument, CaseIterable { case all, last }
 
         @Option(help: "reference-moe or smollm2-135m.") var model = Shape.referenceMoE
@@ -38,8 +36,8 @@ extension Benchmark {
         @Option(
             help: """
                 What the operands of products are rounded to: fp32, bf16 (with AVX512-BF16), int16 (block floating point, \
-                with AVX2); auto: the fastest here, as in a run.
-                """) var precision = Operands.auto
+                with AVX2); the fastest here unless given, as in a run.
+                """) var precision: Precision?
         @Flag(help: "Compute activations again in the backward pass.") var recompute = false
         @Option(help: "How many updates to time; the median counts.") var updates = 10
         @Flag(help: "Print JSON.") var json = false
@@ -49,7 +47,7 @@ extension Benchmark {
                 throw ValidationError("--batch and --updates must be at least 1, --length at least 2.")
             }
             guard chosen.isNative else {
-                throw ValidationError("--precision: this processor does not multiply \(precision.rawValue).")
+                throw ValidationError("--precision: this processor does not multiply \(chosen.rawValue).")
             }
             guard (0...256).contains(lora), lora == 0 || model == .smolLM2 else {
                 throw ValidationError("--lora must be a rank from 1 to 256, with --model smollm2-135m.")
@@ -70,7 +68,7 @@ extension Benchmark {
             var operationsPerSecond, peakOperationsPerSecond, shareOfPeak: Double
         }
 
-        private var chosen: Precision { Precision(rawValue: precision.rawValue) ?? .fastest }
+        private var chosen: Precision { precision ?? .fastest }
 
         private var shape: ModelConfiguration {
             switch model {
@@ -177,3 +175,5 @@ extension Benchmark {
         }
     }
 }
+
+extension Precision: ExpressibleByArgument {}

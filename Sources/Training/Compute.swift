@@ -16,7 +16,8 @@ public enum Precision: String, Sendable, Hashable, Codable, CaseIterable {
 
     /// The fastest on this processor, found by trial: of those that multiply bfloat16 (AVX512-BF16) some take longer for it
     /// than for fp32.
-    public static let fastest: Precision = PrecisionTrial.run().fastest
+    public static let fastest: Precision =
+        allCases.contains { $0 != .float32 && $0.isNative } ? PrecisionTrial.run().fastest : .float32
 
     /// Whether this processor multiplies it.
     public var isNative: Bool {
